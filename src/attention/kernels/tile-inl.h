@@ -1,0 +1,110 @@
+// What forward and backward share: a tile of logits in registers, and 2^x. Re-included once per instruction
+// set.
+//
+// Keys lie in the lanes, so that max, exp and masks work on whole registers, and queries are broadcast from
+// their natural layout. A tile is R queries x 3 vectors of keys: with R = 8 (AVX-512, 32 registers) a step
+// over the depth issues 24 FMAs for 11 loads, which keeps both FMA ports busy (2 FMA ports x 4 cycles latency
+// need 8 chains; there are 24); with 16 registers R = 4 leaves 12 chains and room for 3 keys and a broadcast.
+
+#if defined(KITH_TILE_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef KITH_TILE_INL_H_
+#undef KITH_TILE_INL_H_
+#else
+#define KITH_TILE_INL_H_
+#endif
+
+#include <cstdint>
+#include <cstring>
+#include <limits>
+
+#include "attention/kernels/kernels.h"
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace kith::kernels {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using Tag = hn::ScalableTag<float>;
+using Vec = hn::Vec<Tag>;
+
+constexpr Index kLanes = static_cast<Index>(hn::MaxLanes(Tag()));
+constexpr Index kVectors = 3;
+constexpr Index kTileKeys = kVectors * kLanes;
+constexpr Index kTileRows = HWY_TARGET <= HWY_AVX3 ? 8 : 4;
+static_assert(kKeyBlock % kTileKeys == 0 && kQueryBlock % kTileRows == 0 && kTileKeys <= 64);
+
+constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
+
+/// 2^x for x < 128; error below 2 ULP (minimax polynomial of degree 5 on [-1/2, 1/2], relative error 7.5e-8).
+/// Below 2^-100 the result is 0: no weight that small can show in a float sum, and products with it would be
+/// denormal, which costs a hundred cycles each. NaN stays NaN.
+HWY_INLINE Vec Exp2(Vec x) {
+  const Tag d;
+  const hn::RebindToUnsigned<Tag> du;
+  // Adding 1.5 * 2^23 rounds to an integer in the low mantissa bits; the 127 makes those bits a biased
+  // exponent.
+  const Vec magic = hn::Set(d, 12582912.0f + 127.0f);
+  const Vec rounded = hn::Add(x, magic);
+  const Vec f = hn::Sub(x, hn::Sub(rounded, magic));
+  Vec p = hn::Set(d, 0.0013276472454890609f);
+  p = hn::MulAdd(p, f, hn::Set(d, 0.009675540961325169f));
+  p = hn::MulAdd(p, f, hn::Set(d, 0.05550713092088699f));
+  p = hn::MulAdd(p, f, hn::Set(d, 0.24022120237350464f));
+  p = hn::MulAdd(p, f, hn::Set(d, 0.6931469440460205f));
+  p = hn::MulAdd(p, f, hn::Set(d, 1.0f));
+  const Vec power = hn::BitCast(d, hn::ShiftLeft<23>(hn::BitCast(du, rounded)));
+  return hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, -100.0f)), hn::Mul(p, power));
+}
+
+/// The three lane masks of a tile from one row's visibility bits.
+HWY_INLINE hn::Mask<Tag> LaneMask(std::uint64_t bits, Index vector) {
+  std::uint8_t bytes[8];
+  bits >>= static_cast<unsigned>(vector * kLanes);
+  std::memcpy(bytes, &bits, sizeof(bits));
+  return hn::LoadMaskBits(Tag(), bytes);
+}
+
+/// acc[r][v] = sum over the depth of q_r k_v, or of (q_r - k_v)^2: one chain per pair in ascending depth, so
+/// a pair's bits do not depend on R. `query` rows are `stride` apart.
+template <Logit kLogit, Index R>
+HWY_INLINE void Accumulate(const float* HWY_RESTRICT query, Index stride, const float* HWY_RESTRICT tile,
+                           Index depth, Vec (&acc)[R][kVectors]) {
+  const Tag d;
+  HWY_UNROLL(8)
+  for (Index r = 0; r < R; ++r) {
+    HWY_UNROLL(3)
+    for (Index v = 0; v < kVectors; ++v) acc[r][v] = hn::Zero(d);
+  }
+  for (Index c = 0; c < depth; ++c) {
+    Vec key[kVectors];
+    HWY_UNROLL(3)
+    for (Index v = 0; v < kVectors; ++v) key[v] = hn::Load(d, tile + c * kTileKeys + v * kLanes);
+    HWY_UNROLL(8)
+    for (Index r = 0; r < R; ++r) {
+      const Vec q = hn::Set(d, query[r * stride + c]);
+      HWY_UNROLL(3)
+      for (Index v = 0; v < kVectors; ++v) {
+        if constexpr (kLogit == Logit::dot) {
+          acc[r][v] = hn::MulAdd(q, key[v], acc[r][v]);
+        } else {
+          const Vec t = hn::Sub(q, key[v]);
+          acc[r][v] = hn::MulAdd(t, t, acc[r][v]);
+        }
+      }
+    }
+  }
+  if constexpr (kLogit == Logit::distance) {
+    HWY_UNROLL(8)
+    for (Index r = 0; r < R; ++r) {
+      HWY_UNROLL(3)
+      for (Index v = 0; v < kVectors; ++v) acc[r][v] = hn::Sqrt(acc[r][v]);
+    }
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace kith::kernels
+HWY_AFTER_NAMESPACE();
+
+#endif  // KITH_TILE_INL_H_

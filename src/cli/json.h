@@ -1,0 +1,39 @@
+// The program's JSON, with the keys that README and --help promise. Numbers that are no number are null.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "kith/neighbors.h"
+
+namespace kith::cli {
+
+struct KernelTime {
+  enum class Unit { gflops, gb_s, gpairs_s };
+  std::string name;
+  std::string shape;
+  int threads = 1;
+  Unit unit = Unit::gflops;
+  double rate = 0;      ///< median, in `unit`.
+  double of_limit = 0;  ///< median share of the limit measured beside each run.
+};
+
+struct BenchResult {
+  std::string cpu;
+  std::string instructions;
+  double peak_gflops = 0;
+  double read_gb_s = 0;
+  std::vector<KernelTime> kernels;
+};
+
+const char* name(KernelTime::Unit unit);
+
+/// Each is one line, ended by a line feed.
+std::string fit_json(const std::string& path, const Model& model);
+/// `row` from 0; its first `why` rows behind it.
+std::string prediction_json(const Model& model, const Prediction& prediction, std::size_t row, int why);
+std::string score_json(const Model& model, const Score& score, const std::vector<Baseline>& baselines);
+std::string show_json(const std::string& path, const Model& model);
+std::string bench_json(const BenchResult& result);
+
+}  // namespace kith::cli

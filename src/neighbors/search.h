@@ -1,0 +1,54 @@
+// Which bandwidths: first one for all columns, then one a column, then which columns can go.
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "kith/neighbors.h"
+#include "neighbors/objective.h"
+
+namespace kith::neighbors {
+
+struct SearchProblem {
+  Rows train;     ///< in random order: any slice is a sample.
+  Rows held_out;  ///< decides when to stop; without rows, the leave-one-out loss of `train` decides.
+  std::vector<double> spread;  ///< per feature: variance of its coordinates, summed. 0: it has none.
+};
+
+/// Counts a fit's steps and hands them to the caller, who may ask to stop.
+class Progress {
+ public:
+  Progress(int steps, std::function<bool(const FitProgress&)> report)
+      : steps_(steps), report_(std::move(report)) {}
+
+  void step(double loss, double held_out) {
+    ++step_;
+    if (!stopped_ && report_)
+      stopped_ = !report_({.step = step_, .steps = steps_, .loss = loss, .held_out = held_out});
+  }
+  bool stopped() const { return stopped_; }
+
+ private:
+  int step_ = 0, steps_ = 0;
+  std::function<bool(const FitProgress&)> report_;
+  bool stopped_ = false;
+};
+
+inline constexpr int kOneBandwidthSteps = 17;  ///< and as many again for classes if thorough.
+inline constexpr int kDiagonalSteps = 60;      ///< at most.
+
+/// The best single bandwidth, in units of the encoded columns, or in multiples of each column's spread if
+/// `own_units`: as one bandwidth a feature, +inf where it has no coordinates. `thorough`: over all rows, not
+/// a sample.
+Smoother find_one_bandwidth(Objective& objective, const SearchProblem& problem, bool own_units, bool thorough,
+                            Progress& progress);
+
+/// The best bandwidth for each feature, from `start`. A stopped search gives the best so far.
+Smoother find_bandwidths(Objective& objective, const SearchProblem& problem, const Smoother& start,
+                         Progress& progress);
+
+/// Backward elimination, least important first: a column goes (bandwidth +inf) unless it raises the
+/// leave-one-out likelihood by what a column of noise seldom does. Returns those that went.
+std::vector<std::size_t> drop_useless(Objective& objective, const SearchProblem& problem, Smoother& smoother);
+
+}  // namespace kith::neighbors
