@@ -23,8 +23,8 @@ using neighbors::Rows;
 
 /// Below this many rows a tenth of them decides nothing; the leave-one-out loss of all rows does.
 constexpr Index kSmallTable = 200;
-/// Leave-one-out errors are taken over as many rows as keep the pairs below this.
-constexpr Index kMaxPairs = 2'000'000'000;
+/// Leave-one-out errors are taken over as many rows as keep this (pairs times coordinates) affordable.
+constexpr Index kAssessWork = 40'000'000'000;
 
 /// What a fitted model's views look at.
 struct Stored {
@@ -206,7 +206,7 @@ void learn_metric(Model::Impl& model, const FitOptions& options, neighbors::Prog
 void assess(Model::Impl& model, int threads) {
   const Index n = model.rows();
   // Rows at equal distances stand for all where all would take too long.
-  const Index count = std::min(n, std::max<Index>(2000, kMaxPairs / n));
+  const Index count = std::min(n, std::max<Index>(2000, kAssessWork / (n * (model.key.shape[1] + 16))));
   // Leave-one-out is a slice of the keys against all keys, so the sample is made of runs.
   const Index runs = count == n ? 1 : 16;
   std::vector<neighbors::Neighborhood> neighborhood;
