@@ -51,7 +51,7 @@ std::string summary(const FitArguments& arguments, const Table& table, const Mod
   text += "\nError, each row predicted from all the others:\n";
   text += errors_text(model.task(), {{"kith", model.leave_one_out()}, simplest(model)});
   text += coverage_text(model.task(), model.leave_one_out());
-  text += "\nWhat sets rows apart (share of the typical distance; a small bandwidth counts much):\n";
+  text += "\nThe columns, by how much the error would rise without each:\n";
   text += columns_text(model, kColumnsShown);
   text += fmt::format("\nA typical prediction leans on {} rows. Fitted in {:.2f} s.\nModel: {}\n",
                       number(model.effective_neighbors()), model.seconds(), arguments.model);

@@ -82,6 +82,7 @@ std::string show_json(const std::string& path, const Model& model) {
     Json entry = {{"name", feature.name},
                   {"kind", numeric ? "numeric" : "categorical"},
                   {"bandwidth", feature.bandwidth},
+                  {"rise", feature.rise},
                   {"importance", feature.importance},
                   {"ignored", std::isinf(feature.bandwidth)},
                   {"blank", feature.blank}};

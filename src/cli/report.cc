@@ -69,13 +69,13 @@ std::string columns_text(const Model& model, std::size_t limit) {
   });
   const std::size_t shown = limit == 0 ? order.size() : std::min(limit, order.size());
   AlignedTable table;
-  table.add({"column", "holds", "blank", "bandwidth", "share", ""});
+  table.add({"column", "holds", "blank", "bandwidth", "without it", ""});
   for (std::size_t i = 0; i < shown; ++i) {
     const Feature& feature = features[order[i]];
     const bool ignored = std::isinf(feature.bandwidth);
     table.add({shortened(one_line(feature.name), kNameWidth), kind_text(feature),
                feature.blank > 0 ? percent(feature.blank) : "0 %",
-               ignored ? "ignored" : number(feature.bandwidth), percent(feature.importance),
+               ignored ? "ignored" : number(feature.bandwidth), ignored ? "" : fmt::format("+{}", percent(feature.rise)),
                bar(feature.importance, kBarWidth)});
   }
   std::string text = table.str();

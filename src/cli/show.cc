@@ -38,7 +38,7 @@ std::string text_of(const Model& model, const std::string& path) {
     for (const std::string& name : model.classes()) classes += (classes.empty() ? "" : ", ") + one_line(name);
     text += fmt::format("classes {}\n", classes);
   }
-  text += "\nColumns, by their share of the typical distance between two rows:\n" + columns_text(model);
+  text += "\nColumns, by how much the error would rise without them:\n" + columns_text(model);
   text += fmt::format(
       "  A bandwidth is how far apart two rows may be in a column and still count as\n"
       "  alike; the smaller, the more the column matters. Unit: {}.\n"

@@ -96,7 +96,7 @@ void draw_importance(const ImportanceFigure& figure, const std::string& path, co
   }
   canvas.rectangle(left - 1, head + 6, left, y - line / 2 + 2, kMuted);
   canvas.text(kMargin, canvas.height() - 18,
-              fit_text("Bars: each column's share of the typical distance between rows. "
+              fit_text("Bars: by how much the error would rise without the column, as shares. "
                        "The smaller its bandwidth, the finer the differences it sees.",
                        canvas.width() - 2 * kMargin, kSmallSize),
               {.size = kSmallSize, .color = kMuted});

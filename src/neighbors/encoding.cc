@@ -14,8 +14,8 @@ namespace {
 constexpr std::size_t kRowsPerQuantile = 30, kMinQuantiles = 10, kMaxQuantiles = 1000;
 /// Standardized values beside ranks stay within this, or a few outliers would set the bandwidth.
 constexpr double kFarthestValue = 5;
-/// Probabilities are kept this far from 0 and 1, so normal coordinates stay within 5.2.
-constexpr double kProbabilityMargin = 1e-7;
+/// Width of the middle half of a normal distribution, in its standard deviations.
+constexpr double kNormalMiddleHalf = 1.349;
 /// Beyond this a coordinate says no more than "far away", and squares of floats begin to overflow.
 constexpr float kFarthest = 1e9F;
 
@@ -80,6 +80,8 @@ Encoding fit_numeric(const double* value, Index rows, Scale scale) {
   if (scale == Scale::quantile) {
     const std::size_t count = std::clamp(filled.size() / kRowsPerQuantile, kMinQuantiles, kMaxQuantiles);
     e.quantile = quantiles(filled, constant ? 2 : count);
+    // The outermost rows stand for half a row beyond them; at probability 0 they would be far from all others.
+    e.margin = 0.5 / static_cast<double>(filled.size());
   }
   // Summed relative to the middle value, so that large numbers with small differences keep their digits.
   const double middle = filled[filled.size() / 2];
@@ -94,6 +96,14 @@ Encoding fit_numeric(const double* value, Index rows, Scale scale) {
   e.center = middle + 2 * (mean * range);
   const double deviation = 2 * (std::sqrt(squares / static_cast<double>(filled.size())) * range);
   if (deviation > 0) (scale == Scale::none ? e.indicator : e.deviation) = deviation;
+  if (scale == Scale::quantile) {
+    // Beside ranks the value is scaled by its middle half, which a few outliers do not widen.
+    const double range_of_half = filled[filled.size() * 3 / 4] - filled[filled.size() / 4];
+    if (range_of_half > 0 && std::isfinite(range_of_half)) {
+      e.center = middle;
+      e.deviation = range_of_half / kNormalMiddleHalf;
+    }
+  }
   return e;
 }
 
@@ -141,7 +151,7 @@ void encode_number(const Encoding& e, double value, float* out) {
   }
   const double standardized = (value - e.center) / e.deviation;
   if (e.scale == Scale::quantile) {
-    const double p = std::clamp(probability(e.quantile, value), kProbabilityMargin, 1 - kProbabilityMargin);
+    const double p = std::clamp(probability(e.quantile, value), e.margin, 1 - e.margin);
     out[0] = static_cast<float>(normal_quantile(p));
     if (e.and_value) out[1] = static_cast<float>(std::clamp(standardized, -kFarthestValue, kFarthestValue));
   } else {

@@ -156,16 +156,21 @@ void learn_metric(Model::Impl& model, const FitOptions& options, neighbors::Prog
     return neighbors::Objective(neighbors::coordinate_features(encodings, ones), encodings.size(),
                                 model.prior.frequency, options.threads);
   };
-  const auto set = [&](const neighbors::Smoother& found, const std::vector<double>& spread) {
+  const auto set = [&](const neighbors::Smoother& found, neighbors::Objective& objective,
+                       const neighbors::SearchProblem& problem) {
     model.prior.log_weight = model.prior_log_weight = found.prior_log_weight;
-    double total = 0;
-    for (std::size_t f = 0; f < spread.size(); ++f) {
+    const std::vector<double> rise = neighbors::rise_without(objective, problem, found);
+    const double total = std::accumulate(rise.begin(), rise.end(), 0.0);
+    const auto used = std::count_if(found.bandwidth.begin(), found.bandwidth.end(),
+                                    [](double h) { return std::isfinite(h); });
+    for (std::size_t f = 0; f < rise.size(); ++f) {
       Feature& feature = model.features[f];
       feature.bandwidth = found.bandwidth[f];
-      feature.importance = std::sqrt(spread[f]) / found.bandwidth[f];
-      total += feature.importance;
+      feature.rise = rise[f];
+      // Where no column lowers the error, none is more important than another.
+      const double even = std::isfinite(feature.bandwidth) ? 1 / static_cast<double>(used) : 0.0;
+      feature.importance = total > 0 ? rise[f] / total : even;
     }
-    for (Feature& feature : model.features) feature.importance /= total;
   };
 
   const bool diagonal = options.metric == Metric::diagonal;
@@ -180,8 +185,7 @@ void learn_metric(Model::Impl& model, const FitOptions& options, neighbors::Prog
   neighbors::Objective objective = objective_of(plain);
   model.one_bandwidth = neighbors::find_one_bandwidth(
       objective, problem, diagonal && options.scale == Scale::none, !diagonal, progress);
-  set(model.one_bandwidth, problem.spread);
-  if (!diagonal || progress.stopped()) return;
+  if (!diagonal || progress.stopped()) return set(model.one_bandwidth, objective, problem);
 
   const LossRows full = stored_rows(model, model.encodings, order);
   problem = problem_of(full.view());
@@ -199,7 +203,7 @@ void learn_metric(Model::Impl& model, const FitOptions& options, neighbors::Prog
           fmt::format("column '{}' is ignored: predictions are no better with it", model.features[f].name));
     }
   }
-  set(found, problem.spread);
+  set(found, objective, problem);
 }
 
 /// Leave-one-out errors, calibration and effective neighbors of the finished metric.

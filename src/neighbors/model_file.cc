@@ -56,6 +56,7 @@ json schema_json(const Model::Impl& m) {
     json entry = {{"name", text_json(feature.name)},
                   {"numeric", feature.kind == Column::Kind::numeric},
                   {"has_missing", feature.has_missing},
+                  {"rise", feature.rise},
                   {"importance", feature.importance},
                   {"blank", feature.blank},
                   {"usable", e.usable}};
@@ -64,6 +65,7 @@ json schema_json(const Model::Impl& m) {
       entry["deviation"] = e.deviation;
       entry["indicator"] = e.indicator;
       entry["and_value"] = e.and_value;
+      entry["margin"] = e.margin;
     } else {
       entry["level"] = texts_json(feature.level);
       entry["groups"] = e.groups;
@@ -300,6 +302,7 @@ class Reader {
     feature.name = text(member(entry, "name"), "name");
     e.kind = feature.kind = boolean(entry, "numeric") ? Column::Kind::numeric : Column::Kind::categorical;
     e.has_missing = feature.has_missing = boolean(entry, "has_missing");
+    feature.rise = number(entry, "rise");
     feature.importance = number(entry, "importance");
     feature.blank = number(entry, "blank");
     e.usable = boolean(entry, "usable");
@@ -308,6 +311,8 @@ class Reader {
       e.center = number(entry, "center");
       e.deviation = number(entry, "deviation");
       e.indicator = number(entry, "indicator");
+      e.margin = number(entry, "margin");
+      require(e.margin > 0 && e.margin <= 0.5, "a column's margin is not a probability");
       e.and_value = boolean(entry, "and_value");
       require(!e.and_value || e.scale == Scale::quantile, "a column has two scales");
       require(e.deviation > 0, "a column's deviation is not positive");

@@ -5,6 +5,7 @@
 #include <limits>
 #include <numeric>
 
+#include "neighbors/encoding.h"
 #include "neighbors/lbfgs.h"
 
 namespace kith::neighbors {
@@ -195,6 +196,25 @@ Smoother find_bandwidths(Objective& objective, const SearchProblem& problem, con
     x = chosen;
   }
   return objective.smoother(all_parameters(x));
+}
+
+std::vector<double> rise_without(Objective& objective, const SearchProblem& problem, const Smoother& smoother) {
+  constexpr Index kQueries = 2048;
+  const std::vector<double> parameters = objective.parameters(smoother);
+  const double with = leave_one_out(objective, problem.train, parameters, kQueries).mean;
+  std::vector<double> rise(smoother.bandwidth.size(), 0.0);
+  const auto used = std::count_if(smoother.bandwidth.begin(), smoother.bandwidth.end(),
+                                  [](double h) { return std::isfinite(h); });
+  for (std::size_t f = 0; f < rise.size(); ++f) {
+    if (!std::isfinite(smoother.bandwidth[f])) continue;
+    std::vector<double> without = parameters;
+    // The only column cannot go, but it can be made to tell no rows apart.
+    without[f] = used == 1 ? std::log(kMaxBandwidth) : kInfinity;
+    const double ratio = leave_one_out(objective, problem.train, without, kQueries).mean / with;
+    rise[f] = std::max(0.0, (objective.classifies() ? ratio : std::sqrt(ratio)) - 1);
+    if (!std::isfinite(rise[f])) rise[f] = 0;
+  }
+  return rise;
 }
 
 std::vector<std::size_t> drop_useless(Objective& objective, const SearchProblem& problem,

@@ -126,10 +126,27 @@ TEST(Encoding, AValueBesideItsRank) {
   Encoding e = numeric({0, 1, 2, kBlank}, Scale::quantile);
   e.and_value = true;
   ASSERT_EQ(e.width(), 3);
-  EXPECT_NEAR(encoded(e, 2)[1], 1 / std::sqrt(2.0 / 3), 1e-6);
+  // From the middle value, in units of the middle half's width over that of a normal distribution.
+  EXPECT_NEAR(encoded(e, 2)[1], 1.349 / 2, 1e-6);
   EXPECT_EQ(encoded(e, 1e6)[1], 5.0F);
   EXPECT_EQ(encoded(e, kBlank), (std::vector<float>{0, 0, 1}));
   EXPECT_EQ(without_values({e})[0].width(), 2);
+}
+
+TEST(Encoding, AColumnOfMostlyOneValueIsScaledByItsDeviation) {
+  Encoding e = numeric({0, 0, 0, 0, 0, 0, 0, 8}, Scale::quantile);
+  e.and_value = true;
+  EXPECT_NEAR(encoded(e, 8)[1], 7 / std::sqrt(7.0), 1e-6);
+}
+
+TEST(Encoding, TheOutermostRowsStayNearTheOthers) {
+  std::vector<double> values;
+  for (int i = 0; i < 100; ++i) values.push_back(i);
+  const Encoding e = numeric(values, Scale::quantile);
+  // Half a row of a hundred lies beyond: the normal quantile of 0.005.
+  EXPECT_NEAR(encoded(e, 0)[0], -2.575829, 1e-5);
+  EXPECT_NEAR(encoded(e, 99)[0], 2.575829, 1e-5);
+  EXPECT_NEAR(encoded(e, -1e9)[0], -2.575829, 1e-5);
 }
 
 TEST(Encoding, WhatTellsNothingApartIsNotUsable) {
