@@ -14,6 +14,11 @@ namespace {
 constexpr std::size_t kRowsPerQuantile = 30, kMinQuantiles = 10, kMaxQuantiles = 1000;
 /// Standardized values beside ranks stay within this, or a few outliers would set the bandwidth.
 constexpr double kFarthestValue = 5;
+/// The value counts this much against the rank. By leave-one-out error on housing tables: 2 beats 1, 3, 4 and
+/// 1/2, and a uniform rank beats a normal one once the value stands beside it.
+constexpr double kValueWeight = 2;
+/// Gives uniform ranks variance 1.
+constexpr double kUniformScale = 3.4641016151377544;
 /// Width of the middle half of a normal distribution, in its standard deviations.
 constexpr double kNormalMiddleHalf = 1.349;
 /// Beyond this a coordinate says no more than "far away", and squares of floats begin to overflow.
@@ -80,7 +85,8 @@ Encoding fit_numeric(const double* value, Index rows, Scale scale) {
   if (scale == Scale::quantile) {
     const std::size_t count = std::clamp(filled.size() / kRowsPerQuantile, kMinQuantiles, kMaxQuantiles);
     e.quantile = quantiles(filled, constant ? 2 : count);
-    // The outermost rows stand for half a row beyond them; at probability 0 they would be far from all others.
+    // The outermost rows stand for half a row beyond them; at probability 0 they would be far from all
+    // others.
     e.margin = 0.5 / static_cast<double>(filled.size());
   }
   // Summed relative to the middle value, so that large numbers with small differences keep their digits.
@@ -152,8 +158,12 @@ void encode_number(const Encoding& e, double value, float* out) {
   const double standardized = (value - e.center) / e.deviation;
   if (e.scale == Scale::quantile) {
     const double p = std::clamp(probability(e.quantile, value), e.margin, 1 - e.margin);
-    out[0] = static_cast<float>(normal_quantile(p));
-    if (e.and_value) out[1] = static_cast<float>(std::clamp(standardized, -kFarthestValue, kFarthestValue));
+    if (e.and_value) {
+      out[0] = static_cast<float>((p - 0.5) * kUniformScale);
+      out[1] = static_cast<float>(kValueWeight * std::clamp(standardized, -kFarthestValue, kFarthestValue));
+    } else {
+      out[0] = static_cast<float>(normal_quantile(p));
+    }
   } else {
     out[0] = as_float(standardized);
   }

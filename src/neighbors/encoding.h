@@ -18,10 +18,13 @@ inline constexpr std::size_t kMaxLevels = 255;
 inline constexpr double kMinBandwidth = 1e-37, kMaxBandwidth = 1e37;
 
 /// How one column becomes `width()` coordinates.
-///  - numeric: the value through `scale` (0 where the cell is blank); for quantiles `and_value` adds the value
-///    itself, from the median in units of the middle half and within 5 of them, so that the column's own
-///    distances count beside its ranks; then, if blanks were seen, 0, or `indicator` where the cell is blank.
-///  - categorical: one coordinate a group, 1/sqrt(2) in the cell's own and 0 elsewhere, so that different groups
+///  - numeric: the value through `scale` (0 where the cell is blank). For quantiles that is the normal
+///  quantile of its
+///    rank; with `and_value` it is the rank itself, scaled to variance 1, and twice the value, from the
+///    median in units of the middle half and within 5 of them: ranks adapt to how dense the rows are, values
+///    keep the column's own distances. Then, if blanks were seen, 0, or `indicator` where the cell is blank.
+///  - categorical: one coordinate a group, 1/sqrt(2) in the cell's own and 0 elsewhere, so that different
+///  groups
 ///    are 1 apart; two groups need one coordinate only, -1/2 or 1/2. A blank is a group of its own. An unseen
 ///    category is all zeros: equally far from every group.
 struct Encoding {
@@ -31,8 +34,8 @@ struct Encoding {
 
   Scale scale = Scale::quantile;
   std::vector<double> quantile;  ///< Scale::quantile: at equally spaced probabilities 0 ... 1, ascending.
-  double margin = 0.5;  ///< Scale::quantile: probabilities stay this far from 0 and 1: half a row.
-  bool and_value = false;
+  double margin = 0.5;           ///< Scale::quantile: probabilities stay this far from 0 and 1: half a row.
+  bool and_value = false;        ///< the value beside its rank
   double center = 0, deviation = 1;  ///< of the value; without scaling the deviation is 1.
   double indicator = 1;              ///< without scaling, the column's deviation: as far as values are apart.
 

@@ -47,9 +47,10 @@ Smoother find_one_bandwidth(Objective& objective, const SearchProblem& problem, 
 Smoother find_bandwidths(Objective& objective, const SearchProblem& problem, const Smoother& start,
                          Progress& progress);
 
-/// By how much the leave-one-out error would rise without each feature: RMSE or mean log loss, relative to what it is;
-/// 0 where it would not.
-std::vector<double> rise_without(Objective& objective, const SearchProblem& problem, const Smoother& smoother);
+/// By how much the leave-one-out error would rise without each feature: RMSE or mean log loss, relative to
+/// what it is; 0 where it would not.
+std::vector<double> rise_without(Objective& objective, const SearchProblem& problem,
+                                 const Smoother& smoother);
 
 /// Backward elimination, least important first: a column goes (bandwidth +inf) unless it raises the
 /// leave-one-out likelihood by what a column of noise seldom does. Returns those that went.

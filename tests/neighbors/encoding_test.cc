@@ -127,8 +127,9 @@ TEST(Encoding, AValueBesideItsRank) {
   e.and_value = true;
   ASSERT_EQ(e.width(), 3);
   // From the middle value, in units of the middle half's width over that of a normal distribution.
-  EXPECT_NEAR(encoded(e, 2)[1], 1.349 / 2, 1e-6);
-  EXPECT_EQ(encoded(e, 1e6)[1], 5.0F);
+  EXPECT_NEAR(encoded(e, 2)[1], 2 * 1.349 / 2, 1e-6);
+  EXPECT_NEAR(encoded(e, 2)[0], std::sqrt(12.0) / 3, 1e-6);  // five sixths of the rows lie below, less a half
+  EXPECT_EQ(encoded(e, 1e6)[1], 10.0F);
   EXPECT_EQ(encoded(e, kBlank), (std::vector<float>{0, 0, 1}));
   EXPECT_EQ(without_values({e})[0].width(), 2);
 }
@@ -136,7 +137,7 @@ TEST(Encoding, AValueBesideItsRank) {
 TEST(Encoding, AColumnOfMostlyOneValueIsScaledByItsDeviation) {
   Encoding e = numeric({0, 0, 0, 0, 0, 0, 0, 8}, Scale::quantile);
   e.and_value = true;
-  EXPECT_NEAR(encoded(e, 8)[1], 7 / std::sqrt(7.0), 1e-6);
+  EXPECT_NEAR(encoded(e, 8)[1], 2 * 7 / std::sqrt(7.0), 1e-6);
 }
 
 TEST(Encoding, TheOutermostRowsStayNearTheOthers) {
