@@ -44,9 +44,9 @@ struct View {
   Shape<R> stride{};
 
   View() = default;
-  View(T* data_, const Shape<R>& shape_) : data(data_), shape(shape_), stride(dense_strides<R>(shape_)) {}
-  View(T* data_, const Shape<R>& shape_, const Shape<R>& stride_)
-      : data(data_), shape(shape_), stride(stride_) {}
+  View(T* first, const Shape<R>& extents) : View(first, extents, dense_strides<R>(extents)) {}
+  View(T* first, const Shape<R>& extents, const Shape<R>& steps)
+      : data(first), shape(extents), stride(steps) {}
 
   /// A view of constants from a view of variables.
   template <class U>

@@ -25,19 +25,23 @@ void check_delimiter(const CsvOptions& options) {
 
 std::vector<Role> roles_of(const std::vector<std::string>& names, const CsvOptions& options,
                            const std::string& source) {
-  const auto index = [&](const std::string& name, const char* list) {
+  const auto index = [&](const std::string& name, const std::string& list) {
     const auto found = std::find(names.begin(), names.end(), name);
     if (found == names.end())
-      throw Error(fmt::format("{}: no column {}, which {} asks for; it has {}", source, shown(name), list,
-                              listed(names)));
+      throw Error(
+          fmt::format("{}: no column {}, which {}; it has {}", source, shown(name), list, listed(names)));
     return static_cast<std::size_t>(found - names.begin());
   };
+
+  // First, so that a table for a model lacks what the model needs, however that is read.
+  std::vector<bool> wanted(names.size(), options.only.empty());
+  for (const std::string& name : options.only) wanted[index(name, "is needed")] = true;
 
   std::vector<const char*> given(names.size(), nullptr);  // the list that a column is in.
   std::vector<Role> roles(names.size(), Role::automatic);
   const auto give = [&](const std::vector<std::string>& list, const char* list_name, Role role) {
     for (const std::string& name : list) {
-      const std::size_t i = index(name, list_name);
+      const std::size_t i = index(name, std::string(list_name) + " asks for");
       if (given[i] != nullptr && given[i] != list_name)
         throw Error(fmt::format("{}: column {} is in both {} and {}, needs to be in one", source, shown(name),
                                 given[i], list_name));
@@ -49,11 +53,8 @@ std::vector<Role> roles_of(const std::vector<std::string>& names, const CsvOptio
   give(options.categorical, "categorical", Role::categorical);
   give(options.ignore, "ignore", Role::skipped);
 
-  if (!options.only.empty()) {
-    std::vector<bool> wanted(names.size(), false);
-    for (const std::string& name : options.only) wanted[index(name, "only")] = true;
-    for (std::size_t i = 0; i < names.size(); ++i)
-      if (!wanted[i]) roles[i] = Role::skipped;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (!wanted[i]) roles[i] = Role::skipped;
   }
   if (std::all_of(roles.begin(), roles.end(), [](Role role) { return role == Role::skipped; }))
     throw Error(fmt::format("{}: every column is left out, needs at least one of {}", source, listed(names)));

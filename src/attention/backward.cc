@@ -40,7 +40,7 @@ struct BackwardRun {
   Index groups = (g.keys + group_keys - 1) / group_keys;
   Index stretch = std::min(g.queries, kStretch);
   /// Key heads worked on at once: enough tasks for the threads, bounded memory.
-  Index wave = std::clamp<Index>(4 * threads / std::max<Index>(groups, 1) + 1, 1,
+  Index wave = std::clamp<Index>(4 * Index{threads} / std::max<Index>(groups, 1) + 1, 1,
                                  std::max<Index>(g.batch* g.key_heads, 1));
 
   // Per key head of a wave.

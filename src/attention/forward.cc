@@ -35,7 +35,7 @@ struct ForwardRun {
   Index chunks = std::max<Index>(1, (g.keys + kKeyChunk - 1) / kKeyChunk);
   Index tasks = g.batch * g.heads * blocks;
   /// Too few query blocks for the threads: their chunks become tasks of their own.
-  bool split = chunks > 1 && tasks < 2 * threads;
+  bool split = chunks > 1 && tasks < 2 * Index{threads};
 
   // Workspace: per head of keys.
   float* key_tiles = nullptr;             // [B Hk][tiles][depth][tile]

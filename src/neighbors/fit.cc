@@ -301,7 +301,9 @@ Model fit(const Table& table, const FitOptions& options) {
     at.seconds = elapsed();
     return !options.progress || options.progress(at);
   };
-  const int refinement = options.metric == Metric::diagonal    ? neighbors::kDiagonalSteps
+  const int refinement = options.metric == Metric::diagonal
+                             ? neighbors::kDiagonalSteps +
+                                   neighbors::kSweepStepsPerColumn * static_cast<int>(model->features.size())
                          : model->task == Task::classification ? neighbors::kOneBandwidthSteps
                                                                : 0;
   neighbors::Progress progress(neighbors::kOneBandwidthSteps + refinement, report);

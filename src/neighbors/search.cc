@@ -90,11 +90,12 @@ double rise_in_errors(const Loss& before, const Loss& after) {
 template <class F>
 std::vector<double> coarse_sweep(std::vector<double> x, const F& loss_at) {
   double lowest = loss_at(x);
-  for (int round = 0; round < 2; ++round) {
+  constexpr double kMoves[] = {-2, -1, 1, 2};
+  for (int round = 0; round < kSweepStepsPerColumn / 4; ++round) {
     for (double& variable : x) {
       const double start = variable;
       double best = start;
-      for (const double move : {-2.0, -1.0, 1.0, 2.0}) {
+      for (const double move : kMoves) {
         variable = start + move;
         const double loss = loss_at(x);
         if (loss < lowest) {

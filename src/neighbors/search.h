@@ -35,7 +35,8 @@ class Progress {
 };
 
 inline constexpr int kOneBandwidthSteps = 17;  ///< and as many again for classes if thorough.
-inline constexpr int kDiagonalSteps = 60;      ///< at most.
+inline constexpr int kDiagonalSteps = 60;      ///< at most, beside a sweep's.
+inline constexpr int kSweepStepsPerColumn = 8;
 
 /// The best single bandwidth, in units of the encoded columns, or in multiples of each column's spread if
 /// `own_units`: as one bandwidth a feature, +inf where it has no coordinates. `thorough`: over all rows, not

@@ -367,7 +367,7 @@ HWY_EXPORT(BackwardTarget);
 void backward(const BackwardTask& task) { HWY_DYNAMIC_DISPATCH(BackwardTarget)(task); }
 
 std::size_t backward_scratch() {
-  return static_cast<std::size_t>(kQueryBlock * (2 * 3 * kMaxLanes + 4 * kMaxLanes + kDirectKeys));
+  return static_cast<std::size_t>(kQueryBlock * ((2 * 3 + 4) * kMaxLanes + kDirectKeys));
 }
 
 }  // namespace kith::kernels
