@@ -27,8 +27,6 @@ HWY_BEFORE_NAMESPACE();
 namespace kith::kernels {
 namespace HWY_NAMESPACE {
 
-constexpr Index kPullVectors = HWY_TARGET <= HWY_AVX3 ? 4 : 2;
-constexpr Index kPullRows = 6;
 static_assert(kDirectKeys % kTileKeys == 0);
 
 // P and dS of R queries against one tile of keys.
@@ -182,52 +180,6 @@ void AddOuterColumns(const float* left, Index left_stride, Index columns, const 
   for (; c < columns; ++c) AddOuter<1>(left + c, left_stride, right, rows, tile + c * kTileKeys);
 }
 
-// d_query[R rows][V vectors] += dS[R][keys] * key_rows[keys][V vectors].
-template <Index R, Index V>
-HWY_INLINE void AddPull(const float* HWY_RESTRICT ds, const float* HWY_RESTRICT key, Index key_stride,
-                        Index keys, float* HWY_RESTRICT d_query, Index d_query_stride) {
-  const Tag d;
-  Vec acc[R][V];
-  HWY_UNROLL(6)
-  for (Index r = 0; r < R; ++r) {
-    HWY_UNROLL(4)
-    for (Index v = 0; v < V; ++v) acc[r][v] = hn::Zero(d);
-  }
-  for (Index j = 0; j < keys; ++j) {
-    Vec row[V];
-    HWY_UNROLL(4)
-    for (Index v = 0; v < V; ++v) row[v] = hn::LoadU(d, key + j * key_stride + v * kLanes);
-    HWY_UNROLL(6)
-    for (Index r = 0; r < R; ++r) {
-      const Vec x = hn::Set(d, ds[r * kTileKeys + j]);
-      HWY_UNROLL(4)
-      for (Index v = 0; v < V; ++v) acc[r][v] = hn::MulAdd(x, row[v], acc[r][v]);
-    }
-  }
-  HWY_UNROLL(6)
-  for (Index r = 0; r < R; ++r) {
-    HWY_UNROLL(4)
-    for (Index v = 0; v < V; ++v) {
-      float* at = d_query + r * d_query_stride + v * kLanes;
-      hn::StoreU(hn::Add(hn::LoadU(d, at), acc[r][v]), d, at);
-    }
-  }
-}
-
-template <Index R>
-void AddPullRows(const BackwardTask& task, Index row, const float* ds, Index key_offset, Index keys) {
-  const float* key = task.key_rows + key_offset * task.key_rows_stride;
-  float* d_query = task.d_query + row * task.d_query_stride;
-  const Index width = round_up(task.pull_depth, kLanes);
-  Index c = 0;
-  for (; c + kPullVectors * kLanes <= width; c += kPullVectors * kLanes) {
-    AddPull<R, kPullVectors>(ds, key + c, task.key_rows_stride, keys, d_query + c, task.d_query_stride);
-  }
-  for (; c < width; c += kLanes) {
-    AddPull<R, 1>(ds, key + c, task.key_rows_stride, keys, d_query + c, task.d_query_stride);
-  }
-}
-
 // The task's queries from `begin` on: their data start at row 0, as scratch rows do.
 BackwardTask From(const BackwardTask& task, Index begin) {
   const Index row = begin - task.first_query;
@@ -279,11 +231,9 @@ void BackwardProducts(const BackwardTask& task) {
       if (task.pull_depth == 0) continue;
       AddOuterColumns(block.query_rows, block.query_rows_stride, block.pull_depth, ds_rows, rows,
                       task.d_key_tiles + (key - task.first_key) / kTileKeys * task.pull_depth * kTileKeys);
-      Index row = 0;
-      for (; row + kPullRows <= rows; row += kPullRows) {
-        AddPullRows<kPullRows>(block, row, ds_rows + row * kTileKeys, key, keys);
-      }
-      for (; row < rows; ++row) AddPullRows<1>(block, row, ds_rows + row * kTileKeys, key, keys);
+      AddWeightedRows(ds_rows, kTileKeys, rows, task.key_rows + key * task.key_rows_stride,
+                      task.key_rows_stride, keys, round_up(task.pull_depth, kLanes), block.d_query,
+                      block.d_query_stride);
     }
   }
 }

@@ -32,10 +32,6 @@ HWY_BEFORE_NAMESPACE();
 namespace kith::kernels {
 namespace HWY_NAMESPACE {
 
-// Columns of `weights * values` that one pass accumulates: rows x vectors registers.
-constexpr Index kOutVectors = HWY_TARGET <= HWY_AVX3 ? 4 : 2;
-constexpr Index kOutRows = 6;
-
 struct Rows {
   float* m;          // [kQueryBlock] reference exponent; 0 until `threshold` is set
   float* threshold;  // [kQueryBlock] a logit - m above this moves m; -inf until the row has seen a key
@@ -202,53 +198,6 @@ void ScoreTile(const ForwardTask& task, const Rows& s, Index row, Index group_ro
   }
 }
 
-// out[row..row+R)[V vectors from column] += weights[R][keys] * values.
-template <Index R, Index V>
-HWY_INLINE void AddValues(const float* HWY_RESTRICT weights, const float* HWY_RESTRICT value,
-                          Index value_stride, Index keys, float* HWY_RESTRICT out, Index out_stride) {
-  const Tag d;
-  Vec acc[R][V];
-  HWY_UNROLL(6)
-  for (Index r = 0; r < R; ++r) {
-    HWY_UNROLL(4)
-    for (Index v = 0; v < V; ++v) acc[r][v] = hn::Zero(d);
-  }
-  for (Index j = 0; j < keys; ++j) {
-    Vec row[V];
-    HWY_UNROLL(4)
-    for (Index v = 0; v < V; ++v) row[v] = hn::LoadU(d, value + j * value_stride + v * kLanes);
-    HWY_UNROLL(6)
-    for (Index r = 0; r < R; ++r) {
-      const Vec w = hn::Set(d, weights[r * kKeyBlock + j]);
-      HWY_UNROLL(4)
-      for (Index v = 0; v < V; ++v) acc[r][v] = hn::MulAdd(w, row[v], acc[r][v]);
-    }
-  }
-  HWY_UNROLL(6)
-  for (Index r = 0; r < R; ++r) {
-    HWY_UNROLL(4)
-    for (Index v = 0; v < V; ++v) {
-      float* at = out + r * out_stride + v * kLanes;
-      hn::Store(hn::Add(hn::Load(d, at), acc[r][v]), d, at);
-    }
-  }
-}
-
-template <Index R>
-void AddValueRows(const ForwardTask& task, const Rows& s, Index row, Index group_row, Index first_key,
-                  Index keys) {
-  const float* weights = s.weights + group_row * kKeyBlock;
-  const float* value = task.value + first_key * task.value_stride;
-  float* out = s.out + row * s.out_stride;
-  const Index width = round_up(task.value_depth, kLanes);
-  Index c = 0;
-  for (; c + kOutVectors * kLanes <= width; c += kOutVectors * kLanes) {
-    AddValues<R, kOutVectors>(weights, value + c, task.value_stride, keys, out + c, s.out_stride);
-  }
-  for (; c < width; c += kLanes)
-    AddValues<R, 1>(weights, value + c, task.value_stride, keys, out + c, s.out_stride);
-}
-
 template <Logit kLogit, bool kNarrow>
 void Forward(const ForwardTask& task) {
   const Tag d;
@@ -294,11 +243,9 @@ void Forward(const ForwardTask& task) {
         row += rows;
       }
       if (!kNarrow) {
-        Index row = group;
-        for (; row + kOutRows <= group_end; row += kOutRows) {
-          AddValueRows<kOutRows>(task, s, row, row - group, block, block_keys);
-        }
-        for (; row < group_end; ++row) AddValueRows<1>(task, s, row, row - group, block, block_keys);
+        AddWeightedRows(s.weights, kKeyBlock, group_end - group, task.value + block * task.value_stride,
+                        task.value_stride, block_keys, round_up(task.value_depth, kLanes),
+                        s.out + group * s.out_stride, s.out_stride);
       }
     }
   }
