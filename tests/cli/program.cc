@@ -106,10 +106,30 @@ Outcome kith_run(const std::vector<std::string>& arguments, const Setting& setti
   return outcome;
 }
 
-Running kith_start_on_terminal(const std::vector<std::string>& arguments, const std::string& output_path) {
+namespace {
+
+/// The master side of a new pseudo-terminal, or -1 where the system gives none.
+int open_terminal() {
   const int terminal = ::posix_openpt(O_RDWR | O_NOCTTY);
-  if (terminal < 0 || ::grantpt(terminal) != 0 || ::unlockpt(terminal) != 0)
-    throw std::runtime_error("no terminal");
+  if (terminal >= 0 && ::grantpt(terminal) == 0 && ::unlockpt(terminal) == 0 &&
+      ::ptsname(terminal) != nullptr && ::access(::ptsname(terminal), R_OK | W_OK) == 0) {
+    return terminal;
+  }
+  if (terminal >= 0) ::close(terminal);
+  return -1;
+}
+
+}  // namespace
+
+bool has_terminals() {
+  const int terminal = open_terminal();
+  if (terminal >= 0) ::close(terminal);
+  return terminal >= 0;
+}
+
+Running kith_start_on_terminal(const std::vector<std::string>& arguments, const std::string& output_path) {
+  const int terminal = open_terminal();
+  if (terminal < 0) throw std::runtime_error("no terminal");
   const std::string name = ::ptsname(terminal);
   const pid_t process = checked_fork();
   if (process == 0) {

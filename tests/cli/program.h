@@ -52,6 +52,8 @@ struct Running {
   pid_t process = -1;
   int terminal = -1;
 };
+/// Whether this system gives pseudo-terminals: a bare chroot may have no /dev/pts.
+bool has_terminals();
 Running kith_start_on_terminal(const std::vector<std::string>& arguments, const std::string& output_path);
 /// Reads the terminal until `text` appears (true) or the program has closed it (false). All it read goes to
 /// `seen`.
