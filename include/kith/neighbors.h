@@ -113,7 +113,7 @@ class Model {
   std::size_t rows() const;                         ///< stored rows.
   const Errors& leave_one_out() const;              ///< of the stored rows (interval: 0.9).
   double effective_neighbors() const;             ///< median over stored rows of 1 / sum of squared weights.
-  double seconds() const;                         ///< the fit took.
+  double seconds() const;                         ///< the fit took; 0 for a loaded model.
   bool stopped_early() const;                     ///< the caller's progress function ended it.
   const std::vector<std::string>& notes() const;  ///< rows left out, columns ignored, ... one sentence each.
   /// The stored cell as text, "" when blank. Row from 1, column a feature's position.

@@ -25,23 +25,23 @@ int allowed_parallelism() {
 class ArenaLease {
  public:
   explicit ArenaLease(int threads) {
-    const std::lock_guard lock(pool_mutex_);
+    const std::lock_guard lock(pool_mutex);
     // Never destroyed: loops may run until the process is gone. Made under the mutex rather than as a local
     // static, whose guard the thread sanitizer cannot see in this file.
-    if (pool_ == nullptr) pool_ = new Pool;
-    auto& idle = pool_->idle;
+    if (pool == nullptr) pool = new Pool;
+    auto& idle = pool->idle;
     const auto fits = [=](const auto& arena) { return arena->max_concurrency() == threads; };
     if (const auto found = std::find_if(idle.begin(), idle.end(), fits); found != idle.end()) {
       arena_ = std::move(*found);
       idle.erase(found);
     } else {
-      idle.reserve(++pool_->made);  // so that giving back cannot fail
+      idle.reserve(++pool->made);  // so that giving back cannot fail
       arena_ = std::make_unique<tbb::task_arena>(threads);
     }
   }
   ~ArenaLease() {
-    const std::lock_guard lock(pool_mutex_);
-    pool_->idle.push_back(std::move(arena_));
+    const std::lock_guard lock(pool_mutex);
+    pool->idle.push_back(std::move(arena_));
   }
   ArenaLease(const ArenaLease&) = delete;
   ArenaLease& operator=(const ArenaLease&) = delete;
@@ -53,8 +53,8 @@ class ArenaLease {
     std::vector<std::unique_ptr<tbb::task_arena>> idle;
     std::size_t made = 0;
   };
-  static inline constinit std::mutex pool_mutex_;
-  static inline constinit Pool* pool_ = nullptr;
+  static inline constinit std::mutex pool_mutex;
+  static inline constinit Pool* pool = nullptr;
 
   std::unique_ptr<tbb::task_arena> arena_;
 };
