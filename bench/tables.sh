@@ -19,7 +19,7 @@ seconds() {
   "$@" >out 2>err || { cat err >&2; exit 1; }
   date +%s.%N | awk -v start="$start" '{ printf "%.2f", $1 - start }'
 }
-# baseline NAME: RMSE or accuracy line of the readable score in file scored.
+# line NAME: the RMSE or accuracy in the line NAME of the readable score in file scored.
 line() { awk -v name="$1" 'index($0, "  " name) == 1 { sub("  " name, ""); print $1; exit }' scored; }
 row() { printf '| %s | %s |\n' "$1" "$2"; }
 

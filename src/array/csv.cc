@@ -25,11 +25,11 @@ void check_delimiter(const CsvOptions& options) {
 
 std::vector<Role> roles_of(const std::vector<std::string>& names, const CsvOptions& options,
                            const std::string& source) {
-  const auto index = [&](const std::string& name, const std::string& list) {
+  const auto index = [&](const std::string& name, const std::string& why) {
     const auto found = std::find(names.begin(), names.end(), name);
     if (found == names.end())
       throw Error(
-          fmt::format("{}: no column {}, which {}; it has {}", source, shown(name), list, listed(names)));
+          fmt::format("{}: no column {}, which {}; it has {}", source, shown(name), why, listed(names)));
     return static_cast<std::size_t>(found - names.begin());
   };
 

@@ -19,14 +19,13 @@ inline constexpr double kMinBandwidth = 1e-37, kMaxBandwidth = 1e37;
 
 /// How one column becomes `width()` coordinates.
 ///  - numeric: the value through `scale` (0 where the cell is blank). For quantiles that is the normal
-///  quantile of its
-///    rank; with `and_value` it is the rank itself, scaled to variance 1, and twice the value, from the
-///    median in units of the middle half and within 5 of them: ranks adapt to how dense the rows are, values
-///    keep the column's own distances. Then, if blanks were seen, 0, or `indicator` where the cell is blank.
+///    quantile of its rank; with `and_value` it is the rank itself, scaled to variance 1, and twice the
+///    value, from the median in units of the middle half and within 5 of them: ranks adapt to how dense
+///    the rows are, values keep the column's own distances. Then, if blanks were seen, 0, or `indicator`
+///    where the cell is blank.
 ///  - categorical: one coordinate a group, 1/sqrt(2) in the cell's own and 0 elsewhere, so that different
-///  groups
-///    are 1 apart; two groups need one coordinate only, -1/2 or 1/2. A blank is a group of its own. An unseen
-///    category is all zeros: equally far from every group.
+///    groups are 1 apart; two groups need one coordinate only, -1/2 or 1/2. A blank is a group of its
+///    own. An unseen category is all zeros: equally far from every group.
 struct Encoding {
   Column::Kind kind = Column::Kind::numeric;
   bool has_missing = false;

@@ -85,13 +85,16 @@ double rise_in_errors(const Loss& before, const Loss& after) {
   return rise == 0 ? 0 : rise / error;
 }
 
+/// What a sweep adds to the logarithm of a bandwidth, and how often it goes around.
+constexpr double kMoves[] = {-2, -1, 1, 2};
+constexpr int kSweepRounds = kSweepStepsPerColumn / static_cast<int>(std::size(kMoves));
+
 /// Tries each variable alone at a few far apart places, twice around: a descent from one bandwidth for all
 /// would end in whichever valley is near, and columns differ by orders of magnitude.
 template <class F>
 std::vector<double> coarse_sweep(std::vector<double> x, const F& loss_at) {
   double lowest = loss_at(x);
-  constexpr double kMoves[] = {-2, -1, 1, 2};
-  for (int round = 0; round < kSweepStepsPerColumn / 4; ++round) {
+  for (int round = 0; round < kSweepRounds; ++round) {
     for (double& variable : x) {
       const double start = variable;
       double best = start;
@@ -185,9 +188,10 @@ Smoother find_bandwidths(Objective& objective, const SearchProblem& problem, con
   };
 
   x = coarse_sweep(x, [&](const std::vector<double>& at) {
+    if (progress.stopped()) return kInfinity;
     const double loss = leave_one_out(objective, problem.train, all_parameters(at), kSweepQueries).mean;
     progress.step(loss, loss);
-    return progress.stopped() ? kInfinity : loss;
+    return loss;
   });
   // A tenth of the work finds the neighborhood of the optimum, where few dear steps remain.
   for (const bool rough : {true, false}) {

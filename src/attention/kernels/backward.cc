@@ -139,45 +139,18 @@ HWY_INLINE void AddDifferences(const float* HWY_RESTRICT query, Index query_stri
   }
 }
 
-// tile[C columns from c][keys] += sum over rows of left[row][c] * right[row][keys].
-template <Index C>
-HWY_INLINE void AddOuter(const float* HWY_RESTRICT left, Index left_stride, const float* HWY_RESTRICT right,
-                         Index rows, float* HWY_RESTRICT tile) {
-  const Tag d;
-  Vec acc[C][kVectors];
-  HWY_UNROLL(8)
-  for (Index c = 0; c < C; ++c) {
-    HWY_UNROLL(3)
-    for (Index v = 0; v < kVectors; ++v) acc[c][v] = hn::Zero(d);
-  }
-  for (Index r = 0; r < rows; ++r) {
-    Vec weight[kVectors];
-    HWY_UNROLL(3)
-    for (Index v = 0; v < kVectors; ++v) weight[v] = hn::Load(d, right + r * kTileKeys + v * kLanes);
-    HWY_UNROLL(8)
-    for (Index c = 0; c < C; ++c) {
-      const Vec x = hn::Set(d, left[r * left_stride + c]);
-      HWY_UNROLL(3)
-      for (Index v = 0; v < kVectors; ++v) acc[c][v] = hn::MulAdd(x, weight[v], acc[c][v]);
-    }
-  }
-  HWY_UNROLL(8)
-  for (Index c = 0; c < C; ++c) {
-    HWY_UNROLL(3)
-    for (Index v = 0; v < kVectors; ++v) {
-      float* at = tile + c * kTileKeys + v * kLanes;
-      hn::Store(hn::Add(hn::Load(d, at), acc[c][v]), d, at);
-    }
-  }
-}
-
+// tile[columns][keys] += sum over rows of left[row][column] * right[row][keys].
 void AddOuterColumns(const float* left, Index left_stride, Index columns, const float* right, Index rows,
                      float* tile) {
   Index c = 0;
   for (; c + kTileRows <= columns; c += kTileRows) {
-    AddOuter<kTileRows>(left + c, left_stride, right, rows, tile + c * kTileKeys);
+    AddWeightedBlock<kTileRows, kVectors>(left + c, 1, left_stride, right, kTileKeys, rows,
+                                          tile + c * kTileKeys, kTileKeys);
   }
-  for (; c < columns; ++c) AddOuter<1>(left + c, left_stride, right, rows, tile + c * kTileKeys);
+  for (; c < columns; ++c) {
+    AddWeightedBlock<1, kVectors>(left + c, 1, left_stride, right, kTileKeys, rows, tile + c * kTileKeys,
+                                  kTileKeys);
+  }
 }
 
 // The task's queries from `begin` on: their data start at row 0, as scratch rows do.

@@ -103,30 +103,31 @@ HWY_INLINE void Accumulate(const float* HWY_RESTRICT query, Index stride, const 
   }
 }
 
-// out[R rows][V vectors] += weights[R][keys] * rows[keys][V vectors].
+// out[R][V vectors] += sum over j of w(r, j) * rows[j][V vectors], with w(r, j) at weights[r * row_step + j *
+// step].
 template <Index R, Index V>
-HWY_INLINE void AddWeightedBlock(const float* HWY_RESTRICT weights, Index weights_stride,
-                                 const float* HWY_RESTRICT rows, Index rows_stride, Index keys,
+HWY_INLINE void AddWeightedBlock(const float* HWY_RESTRICT weights, Index row_step, Index step,
+                                 const float* HWY_RESTRICT rows, Index rows_stride, Index count,
                                  float* HWY_RESTRICT out, Index out_stride) {
   const Tag d;
   Vec acc[R][V];
-  HWY_UNROLL(6)
+  HWY_UNROLL(8)
   for (Index r = 0; r < R; ++r) {
     HWY_UNROLL(4)
     for (Index v = 0; v < V; ++v) acc[r][v] = hn::Zero(d);
   }
-  for (Index j = 0; j < keys; ++j) {
+  for (Index j = 0; j < count; ++j) {
     Vec row[V];
     HWY_UNROLL(4)
     for (Index v = 0; v < V; ++v) row[v] = hn::LoadU(d, rows + j * rows_stride + v * kLanes);
-    HWY_UNROLL(6)
+    HWY_UNROLL(8)
     for (Index r = 0; r < R; ++r) {
-      const Vec w = hn::Set(d, weights[r * weights_stride + j]);
+      const Vec w = hn::Set(d, weights[r * row_step + j * step]);
       HWY_UNROLL(4)
       for (Index v = 0; v < V; ++v) acc[r][v] = hn::MulAdd(w, row[v], acc[r][v]);
     }
   }
-  HWY_UNROLL(6)
+  HWY_UNROLL(8)
   for (Index r = 0; r < R; ++r) {
     HWY_UNROLL(4)
     for (Index v = 0; v < V; ++v) {
@@ -143,11 +144,11 @@ void AddWeightedColumns(const float* weights, Index weights_stride, const float*
   constexpr Index kBlockVectors = HWY_TARGET <= HWY_AVX3 ? 4 : 2;
   Index c = 0;
   for (; c + kBlockVectors * kLanes <= width; c += kBlockVectors * kLanes) {
-    AddWeightedBlock<R, kBlockVectors>(weights, weights_stride, rows + c, rows_stride, keys, out + c,
+    AddWeightedBlock<R, kBlockVectors>(weights, weights_stride, 1, rows + c, rows_stride, keys, out + c,
                                        out_stride);
   }
   for (; c < width; c += kLanes) {
-    AddWeightedBlock<R, 1>(weights, weights_stride, rows + c, rows_stride, keys, out + c, out_stride);
+    AddWeightedBlock<R, 1>(weights, weights_stride, 1, rows + c, rows_stride, keys, out + c, out_stride);
   }
 }
 
