@@ -43,8 +43,8 @@ struct Feature {
   bool has_missing = false;        ///< blanks were seen in fitting; they have an indicator of their own.
   /// Gaussian bandwidth in units of the encoded column (quantile-normal: standard deviations); +inf: ignored.
   double bandwidth = 0;
-  /// By how much the leave-one-out error (RMSE, log loss) would rise if this column were ignored and the others kept their
-  /// bandwidths, on a sample of rows: 0.35 is 35 %. Not negative.
+  /// By how much the leave-one-out error (RMSE, log loss) would rise if this column were ignored and the
+  /// others kept their bandwidths, on a sample of rows: 0.35 is 35 %. Not negative.
   double rise = 0;
   /// This column's share of all columns' rises, 0 ... 1; they sum to 1.
   double importance = 0;

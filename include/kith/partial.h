@@ -44,6 +44,28 @@ inline void merge(Partial& into, const Partial& from) {
   merge(into, from.max, from.sum, std::span<const double>(from.weighted));
 }
 
+/// Weight that carries no value, as a sink's: into.weighted is only scaled.
+inline void merge_weight(Partial& into, double max, double sum) {
+  if (max == Partial::kNone) return;
+  const double factor = into.max == Partial::kNone ? 0.0 : into.max >= max ? 1.0 : std::exp2(into.max - max);
+  const double reference = into.max >= max ? into.max : max;
+  into.sum = into.sum * factor + sum * std::exp2(max - reference);
+  for (double& x : into.weighted) x *= factor;
+  into.max = reference;
+}
+
+/// For the entropy: sum_j 2^(logit2_j - max) (logit2_j - max), relative to the `max` that the merge of `into`
+/// with (max, sum) will have, from those of the two before it.
+inline double merged_logits(const Partial& into, double into_logits, double max, double sum, double logits) {
+  if (max == Partial::kNone) return into_logits;
+  if (into.max == Partial::kNone) return logits;
+  const double reference = into.max >= max ? into.max : max;
+  const auto moved = [&](double from_max, double from_sum, double from_logits) {
+    return std::exp2(from_max - reference) * (from_logits + (from_max - reference) * from_sum);
+  };
+  return moved(into.max, into.sum, into_logits) + moved(max, sum, logits);
+}
+
 /// log sum_j exp logit_j, natural; -inf for the neutral element.
 inline double log_sum_exp(const Partial& p) {
   return p.max == Partial::kNone ? Partial::kNone : (p.max + std::log2(p.sum)) * 0.6931471805599453094;

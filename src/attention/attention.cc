@@ -1,12 +1,7 @@
-// The public calls: check, lower, run.
+// The public calls: check, give the result its shapes, run.
 #include "kith/attention.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
-#include <cmath>
-#include <span>
-#include <string>
 
 #include "array/threads.h"
 #include "attention/geometry.h"
@@ -14,32 +9,6 @@
 #include "attention/workspace.h"
 
 namespace kith {
-namespace {
-
-Lowered lower_checked(const Similarity& similarity, Index depth) {
-  const Lowered lowered = lower(similarity, depth);
-  if (!std::isfinite(lowered.factor2())) {
-    throw Error(fmt::format(
-        "similarity: a factor of {} on the logits is beyond float32; it needs a larger bandwidth or "
-        "temperature, or a smaller scale",
-        lowered.factor));
-  }
-  return lowered;
-}
-
-std::string shape_text(std::span<const Index> shape) {
-  std::string text = "[";
-  for (const Index extent : shape) text += fmt::format("{}{}", text.size() > 1 ? ", " : "", extent);
-  return text + "]";
-}
-
-void check_same_shape(const char* name, std::span<const Index> got, std::span<const Index> needed) {
-  if (!std::equal(got.begin(), got.end(), needed.begin(), needed.end())) {
-    throw Error(fmt::format("{}: shape {}; it needs {}", name, shape_text(got), shape_text(needed)));
-  }
-}
-
-}  // namespace
 
 Workspace::Workspace() : impl_(std::make_unique<Impl>()) {}
 Workspace::~Workspace() = default;
@@ -47,75 +16,117 @@ Workspace::Workspace(Workspace&&) noexcept = default;
 Workspace& Workspace::operator=(Workspace&&) noexcept = default;
 std::size_t Workspace::bytes() const { return static_cast<std::size_t>(impl_->memory.size()); }
 
-Array<float, 4> attend(View<const float, 4> query, View<const float, 4> key, View<const float, 4> value) {
-  return attend(query, key, value, AttentionOptions{}).out;
-}
+namespace {
 
-AttentionResult attend(View<const float, 4> query, View<const float, 4> key, View<const float, 4> value,
-                       const AttentionOptions& options) {
-  AttentionResult result;
-  Workspace workspace;
-  attend(query, key, value, options, result, workspace);
-  return result;
-}
+template <class T>
+using Result = BasicAttentionResult<compute_t<T>>;
 
-void attend(View<const float, 4> query, View<const float, 4> key, View<const float, 4> value,
-            const AttentionOptions& options, AttentionResult& result, Workspace& workspace) {
-  const Geometry g = check(query, key, value, options.similarity, options.mask);
-  check_want(options.want, g);
-  const Lowered lowered = lower_checked(options.similarity, g.depth);
+template <class T>
+void forward(const View<const T, 4>& query, const View<const T, 4>& key, const View<const T, 4>& value,
+             const AttentionOptions& options, Result<T>& result, Workspace& workspace) {
+  const Geometry g = check(query, key, value, options);
   const int threads = resolve_threads(options.threads);
+  const Want& want = options.want;
 
-  const auto fit = [](auto& array, const auto& shape) {
+  const auto fit = [](bool wanted, auto& array, auto shape) {
+    if (!wanted) shape = {};
     if (array.shape() != shape || array.empty()) array = std::remove_reference_t<decltype(array)>(shape);
   };
-  const Index top = options.want.top;
-  fit(result.out, Shape<4>{g.batch, g.heads, g.queries, g.value_depth});
-  fit(result.lse, options.want.lse ? Shape<3>{g.batch, g.heads, g.queries} : Shape<3>{});
-  fit(result.top_weight, top > 0 ? Shape<4>{g.batch, g.heads, g.queries, top} : Shape<4>{});
-  fit(result.top_key, top > 0 ? Shape<4>{g.batch, g.heads, g.queries, top} : Shape<4>{});
-  run_forward(g, query, key, value, lowered, options.mask, top, threads, result, workspace);
+  const Shape<3> rows{g.batch, g.heads, g.queries};
+  const Shape<4> values{g.batch, g.heads, g.queries, g.value_depth},
+      tops{g.batch, g.heads, g.queries, want.top};
+  fit(true, result.out, values);
+  fit(want.lse, result.lse, rows);
+  fit(want.top > 0, result.top_weight, tops);
+  fit(want.top > 0, result.top_key, tops);
+  fit(want.entropy, result.entropy, rows);
+  fit(want.largest, result.largest, rows);
+  fit(want.received, result.received, Shape<3>{g.batch, g.heads, g.keys});
+  fit(want.position, result.position, rows);
+  fit(want.second_moment, result.second_moment, values);
+
+  // The mass a key received needs the rows' lse, so it is a second pass.
+  const bool lse_for_received = want.received && !want.lse;
+  if (lse_for_received) fit(true, result.lse, rows);
+  run_forward(g, query, key, value, options, threads, result, workspace);
+  if (want.received) {
+    run_weights(g, query, key, options, threads, result.lse, &result.received,
+                static_cast<Array<compute_t<T>, 4>*>(nullptr));
+  }
+  if (lse_for_received) result.lse = {};
 }
 
-AttentionGradients attend_backward(View<const float, 4> query, View<const float, 4> key,
-                                   View<const float, 4> value, const AttentionResult& result,
-                                   View<const float, 4> d_out, const AttentionOptions& options,
-                                   View<const float, 3> d_lse) {
-  const Geometry g = check(query, key, value, options.similarity, options.mask);
-  const Lowered lowered = lower_checked(options.similarity, g.depth);
-  const Shape<4> out_shape{g.batch, g.heads, g.queries, g.value_depth};
-  const Shape<3> lse_shape{g.batch, g.heads, g.queries};
-  check_same_shape("d_out", d_out.shape, out_shape);
-  if (!d_out.empty() && d_out.data == nullptr) throw Error("d_out: no data (a null pointer)");
-  if (!d_out.empty() && d_out.shape[3] > 1 && d_out.stride[3] != 1) {
-    throw Error(fmt::format("d_out: the last axis has stride {}; it needs 1 (contiguous)", d_out.stride[3]));
-  }
-  check_same_shape("result.out", result.out.shape(), out_shape);
-  if (result.lse.empty() && element_count<3>(lse_shape) > 0) {
-    throw Error("result.lse: empty; the forward call needs want.lse = true");
-  }
-  if (!result.lse.empty()) check_same_shape("result.lse", result.lse.shape(), lse_shape);
-  if (d_lse.data == nullptr && d_lse.shape != Shape<3>{} && !d_lse.empty())
-    throw Error("d_lse: no data (a null pointer)");
-  if (d_lse.data != nullptr) check_same_shape("d_lse", d_lse.shape, lse_shape);
-
-  AttentionGradients gradients;
-  gradients.query = Array<float, 4>(query.shape);
-  gradients.key = Array<float, 4>(key.shape);
-  gradients.value = Array<float, 4>(value.shape);
-  const double d_factor = run_backward(g, query, key, value, lowered, options.mask, result, d_out, d_lse,
-                                       resolve_threads(options.threads), gradients);
-  // The chain from the factor on the logits to the similarity's own number.
-  if (std::holds_alternative<Dot>(options.similarity)) {
-    gradients.parameter = d_factor;
-  } else if (const auto* cosine = std::get_if<Cosine>(&options.similarity)) {
-    gradients.parameter = -d_factor / (cosine->temperature * cosine->temperature);
-  } else if (const auto* gaussian = std::get_if<Gaussian>(&options.similarity)) {
-    gradients.parameter = d_factor / (gaussian->bandwidth * gaussian->bandwidth * gaussian->bandwidth);
-  } else if (const auto* euclidean = std::get_if<Euclidean>(&options.similarity)) {
-    gradients.parameter = d_factor / (euclidean->temperature * euclidean->temperature);
-  }
-  return gradients;
+template <class T>
+BasicAttentionGradients<compute_t<T>> backward(const View<const T, 4>& query, const View<const T, 4>& key,
+                                               const View<const T, 4>& value, const Result<T>& result,
+                                               const Upstream<compute_t<T>>& upstream,
+                                               const AttentionOptions& options) {
+  const Geometry g = check(query, key, value, options);
+  check_backward(g, result, upstream);
+  return run_backward(g, query, key, value, options, resolve_threads(options.threads), result, upstream);
 }
+
+template <class T>
+Array<compute_t<T>, 4> weights(const View<const T, 4>& query, const View<const T, 4>& key,
+                               const AttentionOptions& options, std::size_t most_bytes) {
+  using Real = compute_t<T>;
+  // One column of zeros stands for the values; rows and heads do not move in it.
+  const T zero{};
+  const View<const T, 4> value(&zero, {key.shape[0], key.shape[1], key.shape[2], 1}, {0, 0, 0, 1});
+  AttentionOptions lse_only = options;
+  lse_only.want = {.lse = true};
+  lse_only.dropout = {};
+  const Geometry g = check(query, key, value, lse_only);
+  check_weights_size(g, sizeof(Real), most_bytes);
+  Result<T> result;
+  Workspace workspace;
+  forward(query, key, value, lse_only, result, workspace);
+  Array<Real, 4> weights({g.batch, g.heads, g.queries, g.keys});
+  run_weights(g, query, key, lse_only, resolve_threads(options.threads), result.lse,
+              static_cast<Array<Real, 3>*>(nullptr), &weights);
+  return weights;
+}
+
+}  // namespace
+
+#define KITH_DEFINE_ATTENTION(T)                                                                        \
+  Array<compute_t<T>, 4> attend(View<const T, 4> query, View<const T, 4> key, View<const T, 4> value) { \
+    return attend(query, key, value, AttentionOptions{}).out;                                           \
+  }                                                                                                     \
+  BasicAttentionResult<compute_t<T>> attend(View<const T, 4> query, View<const T, 4> key,               \
+                                            View<const T, 4> value, const AttentionOptions& options) {  \
+    Result<T> result;                                                                                   \
+    Workspace workspace;                                                                                \
+    forward(query, key, value, options, result, workspace);                                             \
+    return result;                                                                                      \
+  }                                                                                                     \
+  void attend(View<const T, 4> query, View<const T, 4> key, View<const T, 4> value,                     \
+              const AttentionOptions& options, BasicAttentionResult<compute_t<T>>& result,              \
+              Workspace& workspace) {                                                                   \
+    forward(query, key, value, options, result, workspace);                                             \
+  }                                                                                                     \
+  BasicAttentionGradients<compute_t<T>> attend_backward(                                                \
+      View<const T, 4> query, View<const T, 4> key, View<const T, 4> value,                             \
+      const BasicAttentionResult<compute_t<T>>& result, const Upstream<compute_t<T>>& upstream,         \
+      const AttentionOptions& options) {                                                                \
+    return backward(query, key, value, result, upstream, options);                                      \
+  }                                                                                                     \
+  BasicAttentionGradients<compute_t<T>> attend_backward(                                                \
+      View<const T, 4> query, View<const T, 4> key, View<const T, 4> value,                             \
+      const BasicAttentionResult<compute_t<T>>& result, View<const compute_t<T>, 4> d_out,              \
+      const AttentionOptions& options, View<const compute_t<T>, 3> d_lse) {                             \
+    const Upstream<compute_t<T>> upstream{.out = d_out, .lse = d_lse};                                  \
+    return backward(query, key, value, result, upstream, options);                                      \
+  }                                                                                                     \
+  Array<compute_t<T>, 4> attention_weights(View<const T, 4> query, View<const T, 4> key,                \
+                                           const AttentionOptions& options, std::size_t most_bytes) {   \
+    return weights(query, key, options, most_bytes);                                                    \
+  }
+
+KITH_DEFINE_ATTENTION(float)
+KITH_DEFINE_ATTENTION(double)
+KITH_DEFINE_ATTENTION(bfloat16)
+KITH_DEFINE_ATTENTION(float16)
+#undef KITH_DEFINE_ATTENTION
 
 }  // namespace kith

@@ -1,15 +1,20 @@
 // The backward pass. Per head of keys: fixed groups of key tiles are the tasks; each owns the gradients of
 // its keys and values and a private gradient of the queries, and the private ones are added in group order.
 // Queries pass by in stretches of fixed length, so that the private copies stay bounded. Groups and stretches
-// depend on the sizes alone, never on the threads, so every sum has one order.
+// depend on a sequence's sizes alone, never on the threads, so every sum has one order.
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numbers>
+#include <type_traits>
 #include <vector>
 
 #include "array/threads.h"
+#include "attention/backward_head.h"
+#include "attention/backward_parameters.h"
+#include "attention/row_map.h"
 #include "attention/run.h"
+#include "attention/terms.h"
 #include "attention/workspace.h"
 
 namespace kith {
@@ -21,137 +26,261 @@ constexpr Index kMostGroups = 16;
 constexpr Index kLeastGroupKeys = 4 * kKeyBlock;
 constexpr Index kStretch = 8192;
 
+Index group_keys_of(Index keys) {
+  return std::max(kLeastGroupKeys, round_up((keys + kMostGroups - 1) / kMostGroups, kKeyBlock));
+}
+Index groups_of(Index keys) { return (keys + group_keys_of(keys) - 1) / group_keys_of(keys); }
+
+BackwardSizes sizes_of(const MaskPlan& plan) {
+  BackwardSizes most;
+  for (const Sequence& s : plan.sequences()) {
+    most.queries = std::max(most.queries, s.queries);
+    most.keys = std::max(most.keys, s.keys);
+    most.groups = std::max(most.groups, groups_of(s.keys));
+  }
+  most.group_keys = group_keys_of(most.keys);
+  most.stretch = std::min(most.queries, kStretch);
+  return most;
+}
+
+template <class T>
 struct BackwardRun {
+  using Real = compute_t<T>;
+
   const Geometry& g;
-  const View<const float, 4>&query, &key, &value;
-  const Lowered& lowered;
-  MaskPlan mask;
-  const AttentionResult& result;
-  const View<const float, 4>& d_out;
-  const View<const float, 3>& d_lse;
+  const View<const T, 4>&query, &key, &value;
+  const AttentionOptions& options;
   int threads;
-  AttentionGradients& gradients;
+  const BasicAttentionResult<Real>& result;
+  const Upstream<Real>& upstream;
+  BasicAttentionGradients<Real>& gradients;
 
-  Index tile = tile_keys();
-  Index tiles = tile_count(g.keys);
+  Lowered lowered = lower<Real>(options, g);
+  MaskPlan plan{options.mask, g.batch, g.queries, g.keys};
+  TermArrays<Real> arrays{options, g, lowered, plan};
+  RowMap query_map{options, g, RowMap::Side::query}, key_map{options, g, RowMap::Side::key};
+  bool map_queries = !std::is_same_v<T, Real> || !query_map.identity();
+  bool map_keys = !std::is_same_v<T, Real> || !key_map.identity();
+  bool entropy = upstream.entropy.data != nullptr;
+  /// Without terms the float kernels have a faster path, and know nothing of parameters.
+  bool with_terms = !std::is_same_v<Real, float> || arrays.needed() || entropy;
+  bool differences = lowered.pair != Pair::dot;
+  /// The second moment is the average of the values' squares, which are columns behind the values.
+  bool moment = upstream.second_moment.data != nullptr;
+  Index width = g.value_depth * (moment ? 2 : 1);
+  bool copy_values = moment || !std::is_same_v<T, Real>;
+
+  BackwardSizes sizes = sizes_of(plan);
+  Index tile = tile_keys<Real>();
+  Index tiles = tile_count<Real>(sizes.keys);
   Index pull = lowered.depth;
-  Index pull_stride = round_up(pull, vector_floats());
-  Index group_keys = std::max(kLeastGroupKeys, round_up((g.keys + kMostGroups - 1) / kMostGroups, kKeyBlock));
-  Index groups = (g.keys + group_keys - 1) / group_keys;
-  Index stretch = std::min(g.queries, kStretch);
+  Index pull_stride = round_up(pull, vector_lanes<Real>());
+  Index all_heads = static_cast<Index>(plan.sequences().size()) * g.key_heads;
+  Index scratch_size = static_cast<Index>(backward_scratch<Real>());
+  ParameterSums<Real> parameters{options, g, lowered, plan, sizes, with_terms, upstream.bias, gradients};
   /// Key heads worked on at once: enough tasks for the threads, bounded memory.
-  Index wave = std::clamp<Index>(4 * Index{threads} / std::max<Index>(groups, 1) + 1, 1,
-                                 std::max<Index>(g.batch* g.key_heads, 1));
+  Index wave = parameters.heads_share_bias()
+                   ? 1
+                   : std::clamp<Index>(4 * Index{threads} / std::max<Index>(sizes.groups, 1) + 1, 1,
+                                       std::max<Index>(all_heads, 1));
 
-  // Per key head of a wave.
-  struct Head {
-    Index b = 0, h = 0;
-    float* unit_key = nullptr;          // [M][D], cosine
-    float* unit_query = nullptr;        // [group][N][D], cosine
-    float* key_tiles = nullptr;         // [tiles][depth][tile]
-    float* value_tiles = nullptr;       // [tiles][Dv][tile]
-    float* finite_key_tiles = nullptr;  // [tiles][depth][tile], distances
-    float* key_rows = nullptr;          // [M][pull_stride]
-    float* query_rows = nullptr;        // [group][N][pull_stride]
-    float* d_out_rows = nullptr;        // [group][N][Dv]
-    float* lse2 = nullptr;              // [group][N]
-    float* delta = nullptr;             // [group][N]
-    float* d_query = nullptr;           // [groups][stretch][pull_stride]
-    float* d_key = nullptr;             // [tiles][pull][tile]
-    float* d_value = nullptr;           // [tiles][Dv][tile]
-    bool d_out_finite = true;
-    double d_factor = 0;
-    double* row_factor = nullptr;    // [N] of the query head at work
-    double* group_factor = nullptr;  // [groups], distance only
-  };
+  using Head = BackwardHead<Real>;
   std::vector<Head> heads{};
-  float* scratch = nullptr;
+  Real* scratch = nullptr;
 
   void divide(Divider& memory) {
+    arrays.divide(memory);
     heads.resize(static_cast<std::size_t>(wave));
+    const Index rows = g.group() * sizes.queries;
     for (Head& head : heads) {
-      const Index rows = g.group() * g.queries;
-      if (lowered.normalize) {
-        head.unit_key = memory.take<float>(g.keys * g.depth);
-        head.unit_query = memory.take<float>(rows * g.depth);
-      }
-      head.key_tiles = memory.take<float>(tiles * lowered.depth * tile);
-      head.value_tiles = memory.take<float>(tiles * g.value_depth * tile);
-      head.finite_key_tiles = memory.take<float>(lowered.differences() ? tiles * lowered.depth * tile : 0);
-      head.key_rows = memory.take<float>(g.keys * pull_stride);
-      head.query_rows = memory.take<float>(rows * pull_stride);
-      head.d_out_rows = memory.take<float>(rows * g.value_depth);
-      head.lse2 = memory.take<float>(rows);
-      head.delta = memory.take<float>(rows);
-      head.d_query = memory.take<float>(groups * stretch * pull_stride);
-      head.d_key = memory.take<float>(tiles * pull * tile);
-      head.d_value = memory.take<float>(tiles * g.value_depth * tile);
-      head.row_factor = memory.take<double>(g.queries);
-      head.group_factor = memory.take<double>(groups);
+      if (map_keys) head.mapped_keys = memory.take<Real>(sizes.keys * pull);
+      if (map_queries) head.mapped_queries = memory.take<Real>(rows * pull);
+      head.key_tiles = memory.take<Real>(tiles * pull * tile);
+      head.finite_key_tiles = memory.take<Real>(differences ? tiles * pull * tile : 0);
+      head.value_rows = memory.take<Real>(copy_values ? sizes.keys * width : 0);
+      head.value_tiles = memory.take<Real>(tiles * width * tile);
+      head.key_rows = memory.take<Real>(sizes.keys * pull_stride);
+      head.query_rows = memory.take<Real>(rows * pull_stride);
+      head.d_out_raw = memory.take<Real>(moment ? rows * width : 0);
+      head.d_out_rows = memory.take<Real>(rows * width);
+      head.lse2 = memory.take<Real>(rows);
+      head.delta = memory.take<Real>(rows);
+      head.d_entropy = memory.take<Real>(entropy ? rows : 0);
+      head.d_query = memory.take<Real>(sizes.groups * sizes.stretch * pull_stride);
+      head.d_key = memory.take<Real>(tiles * pull * tile);
+      head.d_value = memory.take<Real>(tiles * width * tile);
+      head.d_mapped = memory.take<Real>(std::max(sizes.queries, sizes.keys) * pull);
+      head.row_factor = memory.take<double>(sizes.queries);
+      head.origin = memory.take<double>(g.depth);
+      parameters.divide(memory, head.parameters);
     }
-    scratch = memory.take<float>(threads * static_cast<Index>(backward_scratch()));
+    scratch = memory.take<Real>(threads * scratch_size);
   }
 
-  HeadRows queries(const Head& head, Index q) const {
-    if (lowered.normalize) return {head.unit_query + q * g.queries * g.depth, g.depth};
-    return head_rows(query, head.b, head.h * g.group() + q);
+  Index head_of(const Head& head, Index q) const { return head.h * g.group() + q; }
+
+  HeadRows<Real> queries(const Head& head, Index q) const {
+    if (map_queries) return {head.mapped_queries + q * head.s.queries * pull, pull};
+    if constexpr (std::is_same_v<T, Real>) {
+      return head_rows(query, head.s.batch, head_of(head, q), head.s.first_query);
+    }
+    return {};
   }
-  HeadRows keys(const Head& head) const {
-    if (lowered.normalize) return {head.unit_key, g.depth};
-    return head_rows(key, head.b, head.h);
+
+  /// The gradients of out and, behind them, of the second moment.
+  HeadRows<Real> d_out(const Head& head, Index q) const {
+    if (moment) return {head.d_out_raw + q * head.s.queries * width, width};
+    return head_rows(upstream.out, head.s.batch, head_of(head, q), head.s.first_query);
+  }
+
+  void prepare_keys(Head& head) {
+    const HeadRows<T> raw = head_rows(key, head.s.batch, head.h, head.s.first_key);
+    HeadRows<Real> rows{head.mapped_keys, pull};
+    if (map_keys) {
+      key_map.apply(raw.data, raw.stride, head.s, head.s.keys, head.mapped_keys, pull);
+    } else if constexpr (std::is_same_v<T, Real>) {
+      rows = raw;
+    }
+    const Index count = tile_count<Real>(head.s.keys);
+    pack_tiles<Real>(rows.data, rows.stride, head.s.keys, pull, 0, count, head.key_tiles);
+    copy_finite(rows, head.s.keys, pull, head.key_rows, pull_stride);
+    if (differences) {
+      pack_tiles<Real>(head.key_rows, pull_stride, head.s.keys, pull, 0, count, head.finite_key_tiles);
+    }
+    std::fill_n(head.d_key, count * pull * tile, Real{0});
+  }
+
+  void prepare_values(Head& head) {
+    const Index count = tile_count<Real>(head.s.keys);
+    const HeadRows<T> raw = head_rows(value, head.s.batch, head.h, head.s.first_key);
+    HeadRows<Real> rows{head.value_rows, width};
+    if (copy_values) {
+      for (Index j = 0; j < head.s.keys; ++j) {
+        Real* to = head.value_rows + j * width;
+        for (Index c = 0; c < g.value_depth; ++c) {
+          to[c] = static_cast<Real>(raw.data[j * raw.stride + c]);
+          if (moment) to[g.value_depth + c] = to[c] * to[c];
+        }
+      }
+    } else if constexpr (std::is_same_v<T, Real>) {
+      rows = raw;
+    }
+    pack_tiles<Real>(rows.data, rows.stride, head.s.keys, width, 0, count, head.value_tiles);
+    std::fill_n(head.d_value, count * width * tile, Real{0});
+  }
+
+  void prepare_queries(Head& head, Index q) {
+    const Index h = head_of(head, q), rows = head.s.queries;
+    if (map_queries) {
+      const HeadRows<T> raw = head_rows(query, head.s.batch, h, head.s.first_query);
+      query_map.apply(raw.data, raw.stride, head.s, rows, head.mapped_queries + q * rows * pull, pull);
+    }
+    copy_finite(queries(head, q), rows, pull, head.query_rows + q * rows * pull_stride, pull_stride);
+    if (moment) {
+      const HeadRows<Real> first = head_rows(upstream.out, head.s.batch, h, head.s.first_query);
+      const HeadRows<Real> second = head_rows(upstream.second_moment, head.s.batch, h, head.s.first_query);
+      for (Index i = 0; i < rows; ++i) {
+        Real* to = head.d_out_raw + (q * rows + i) * width;
+        std::copy_n(first.data + i * first.stride, g.value_depth, to);
+        std::copy_n(second.data + i * second.stride, g.value_depth, to + g.value_depth);
+      }
+    }
+    const HeadRows<Real> d_out_rows = d_out(head, q);
+    head.d_out_finite &= all_finite(d_out_rows, rows, width);
+    copy_finite(d_out_rows, rows, width, head.d_out_rows + q * rows * width, width);
+    for (Index i = 0; i < rows; ++i) prepare_row(head, q, i, d_out_rows.data + i * d_out_rows.stride);
+  }
+
+  // What softmax subtracts from dP: sum_j P dP = d_out . out, with what flows through lse and entropy. On the
+  // way the gradient of the sink, a key whose dP is 0.
+  void prepare_row(Head& head, Index q, Index i, const Real* d_out_row) {
+    const Index b = head.s.batch, h = head_of(head, q), row = q * head.s.queries + i;
+    const Index at = head.s.first_query + i;
+    const auto dot = [&](const Real* d, const Array<Real, 4>& output) {
+      const Real* x = &output(b, h, at, 0);
+      double sum = 0;
+      for (Index c = 0; c < g.value_depth; ++c) sum += static_cast<double>(d[c]) * static_cast<double>(x[c]);
+      return sum;
+    };
+    const auto lse = static_cast<double>(result.lse(b, h, at));
+    double delta = upstream.lse.data == nullptr ? 0 : -static_cast<double>(upstream.lse(b, h, at));
+    delta += dot(d_out_row, result.out);
+    if (moment) delta += dot(d_out_row + g.value_depth, result.second_moment);
+    double d_entropy = 0;
+    if (entropy) {
+      d_entropy = static_cast<double>(upstream.entropy(b, h, at));
+      delta += d_entropy * static_cast<double>(result.entropy(b, h, at));
+      head.d_entropy[row] = static_cast<Real>(d_entropy * std::numbers::ln2);
+    }
+    head.delta[row] = static_cast<Real>(delta);
+    head.lse2[row] = static_cast<Real>(lse * std::numbers::log2e);
+    if (options.sink.empty()) return;
+    const double sink = options.sink[options.sink.size() == 1 ? 0 : static_cast<std::size_t>(h)];
+    if (sees_sink_alone(result.lse(b, h, at), sink, &result.out(b, h, at, 0))) {
+      head.lse2[row] = -std::numeric_limits<Real>::infinity();
+      if (upstream.lse.data != nullptr)
+        head.parameters.sink[q] += static_cast<double>(upstream.lse(b, h, at));
+      return;
+    }
+    const double weight = sink == -HUGE_VAL ? 0 : std::exp(sink - lse);
+    if (weight != 0) head.parameters.sink[q] -= weight * (delta + d_entropy * (sink - lse));
+  }
+
+  // A row whose keys are all hidden has the sink's logit for its lse, as the forward pass rounds it; so has
+  // one whose keys all weigh less than its rounding, and then `out` tells them apart. Nothing but d_lse
+  // reaches the sink there, whatever the row holds.
+  bool sees_sink_alone(Real lse, double sink, const Real* out) const {
+    return lse == static_cast<Real>(sink * std::numbers::log2e * std::numbers::ln2) &&
+           std::all_of(out, out + g.value_depth, [](Real x) { return x == 0; });
+  }
+
+  // Differences do not change when one point is taken from all rows; near the rows it saves digits. A row
+  // that sees a key serves: what is masked must not move a sum's rounding.
+  void find_origin(Head& head) {
+    head.has_origin = false;
+    if (!differences || lowered.pair == Pair::additive) return;
+    for (Index row = 0; row < g.group() * head.s.queries; ++row) {
+      if (!std::isfinite(head.lse2[row])) continue;
+      const Index q = row / head.s.queries, i = row % head.s.queries;
+      const HeadRows<T> raw = head_rows(query, head.s.batch, head_of(head, q), head.s.first_query);
+      if (!all_finite(HeadRows<T>{raw.data + i * raw.stride, raw.stride}, 1, g.depth)) continue;
+      for (Index c = 0; c < g.depth; ++c)
+        head.origin[c] = static_cast<double>(static_cast<Real>(raw.data[i * raw.stride + c]));
+      head.mapped_origin = head.query_rows + row * pull_stride;
+      head.has_origin = true;
+      return;
+    }
   }
 
   void prepare(Head& head, Index number) {
-    head.b = number / g.key_heads;
-    head.h = number % g.key_heads;
-    head.d_factor = 0;
-    if (lowered.normalize) normalize_rows(head_rows(key, head.b, head.h), g.keys, g.depth, head.unit_key);
-    const HeadRows key_rows = keys(head), value_rows = head_rows(value, head.b, head.h);
-    pack_tiles(key_rows.data, key_rows.stride, g.keys, lowered.depth, 0, tiles, head.key_tiles);
-    pack_tiles(value_rows.data, value_rows.stride, g.keys, g.value_depth, 0, tiles, head.value_tiles);
-    std::fill_n(head.d_key, tiles * pull * tile, 0.0f);
-    std::fill_n(head.d_value, tiles * g.value_depth * tile, 0.0f);
-    if (pull > 0) copy_finite(key_rows, g.keys, g.depth, head.key_rows, pull_stride);
-    if (lowered.differences())
-      pack_tiles(head.key_rows, pull_stride, g.keys, g.depth, 0, tiles, head.finite_key_tiles);
-    std::fill_n(head.group_factor, groups, 0.0);
+    head.number = head.parameters.sequence = number / g.key_heads;
+    head.h = head.parameters.key_head = number % g.key_heads;
+    head.s = plan.sequences()[static_cast<std::size_t>(head.number)];
+    head.group_keys = group_keys_of(head.s.keys);
+    head.groups = groups_of(head.s.keys);
     head.d_out_finite = true;
-    for (Index q = 0; q < g.group(); ++q) {
-      const Index h = head.h * g.group() + q;
-      if (lowered.normalize) {
-        normalize_rows(head_rows(query, head.b, h), g.queries, g.depth,
-                       head.unit_query + q * g.queries * g.depth);
-      }
-      float* query_rows = head.query_rows + q * g.queries * pull_stride;
-      if (pull > 0) copy_finite(queries(head, q), g.queries, g.depth, query_rows, pull_stride);
-      const HeadRows d_out_rows = head_rows(d_out, head.b, h);
-      head.d_out_finite &= all_finite(d_out_rows, g.queries, g.value_depth);
-      copy_finite(d_out_rows, g.queries, g.value_depth, head.d_out_rows + q * g.queries * g.value_depth,
-                  g.value_depth);
-      for (Index i = 0; i < g.queries; ++i) {
-        const float* out = &result.out(head.b, h, i, 0);
-        double delta = d_lse.data == nullptr ? 0 : -static_cast<double>(d_lse(head.b, h, i));
-        for (Index c = 0; c < g.value_depth; ++c) {
-          delta +=
-              static_cast<double>(d_out_rows.data[i * d_out_rows.stride + c]) * static_cast<double>(out[c]);
-        }
-        head.delta[q * g.queries + i] = static_cast<float>(delta);
-        head.lse2[q * g.queries + i] =
-            static_cast<float>(static_cast<double>(result.lse(head.b, h, i)) * std::numbers::log2e);
-      }
-    }
+    parameters.begin(head.parameters);
+    prepare_keys(head);
+    prepare_values(head);
+    for (Index q = 0; q < g.group(); ++q) prepare_queries(head, q);
+    find_origin(head);
   }
 
   // Query head q of the group, queries of one stretch, keys of one group.
   void run_group(Head& head, Index q, Index first, Index last, Index group) {
-    float* d_query = head.d_query + group * stretch * pull_stride;
-    std::fill_n(d_query, (last - first) * pull_stride, 0.0f);
-    const HeadRows query_rows = queries(head, q),
-                   d_out_rows = head_rows(d_out, head.b, head.h * g.group() + q);
-    const Index row = q * g.queries + first;
-    BackwardTask t;
-    t.logit = lowered.logit;
-    t.factor = lowered.factor2();
+    Real* d_query = head.d_query + group * sizes.stretch * pull_stride;
+    std::fill_n(d_query, (last - first) * pull_stride, Real{0});
+    const HeadRows<Real> query_rows = queries(head, q), d_out_rows = d_out(head, q);
+    const Index row = q * head.s.queries + first;
+    BackwardTask<Real> t;
+    t.pair = lowered.pair;
+    t.factor = static_cast<Real>(lowered.task_factor());
+    Terms<Real> terms;
+    if (with_terms) {
+      terms = arrays.terms(head.number, head_of(head, q));
+      t.terms = &terms;
+    }
+    t.coefficient = arrays.coefficient();
     t.query = query_rows.data + first * query_rows.stride;
     t.query_stride = query_rows.stride;
     t.key_tiles = head.key_tiles;
@@ -160,162 +289,220 @@ struct BackwardRun {
     t.value_tiles = head.value_tiles;
     t.lse2 = head.lse2 + row;
     t.delta = head.delta + row;
+    if (entropy) t.d_entropy = head.d_entropy + row;
     t.query_rows = head.query_rows + row * pull_stride;
     t.query_rows_stride = pull_stride;
-    t.d_out_rows = head.d_out_rows + row * g.value_depth;
-    t.d_out_rows_stride = g.value_depth;
+    t.d_out_rows = head.d_out_rows + row * width;
+    t.d_out_rows_stride = width;
     t.key_rows = head.key_rows;
     t.key_rows_stride = pull_stride;
     t.finite_key_tiles = head.finite_key_tiles;
-    t.depth = lowered.depth;
-    t.value_depth = g.value_depth;
-    t.pull_depth = pull;
-    t.mask = &mask;
-    t.batch = head.b;
+    t.depth = t.pull_depth = pull;
+    t.value_depth = width;
+    t.mask = &plan;
+    t.sequence = head.number;
+    t.head = head_of(head, q);
     t.first_query = first;
     t.last_query = last;
-    t.first_key = group * group_keys;
-    t.last_key = std::min(g.keys, t.first_key + group_keys);
-    t.scratch = scratch + worker_index() * static_cast<Index>(backward_scratch());
+    t.first_key = group * head.group_keys;
+    t.last_key = std::min(head.s.keys, t.first_key + head.group_keys);
+    t.scratch = scratch + worker_index() * scratch_size;
     t.d_query = d_query;
     t.d_query_stride = pull_stride;
     t.d_key_tiles = head.d_key + t.first_key / tile * pull * tile;
-    t.d_value_tiles = head.d_value + t.first_key / tile * g.value_depth * tile;
-    t.d_factor = head.group_factor + group;
-    backward(t);
+    t.d_value_tiles = head.d_value + t.first_key / tile * width * tile;
+    parameters.point(head.parameters, head_of(head, q), group, t);
+    backward<Real>(t);
   }
 
-  // From the sums of one row (of queries, or of keys with sign -1 for q - k) to its gradient, and its part of
-  // dL/dfactor.
-  //   dot:    logit = f q.k       dq = f sum dS k             dL/df = sum_i q_i . (sum_j dS_ij k_j)
-  //   |.|^2:  logit = f |q-k|^2   dq = 2 f sum dS (q - k)     dL/df = sum_i q_i . a_i + sum_j k_j . a_j, for
-  //   sums a
-  //   |.|:    logit = f |q-k|     dq = f sum dS (q - k) / |q-k|     dL/df = sum dS |q-k|, summed by the
-  //   kernel
-  // The second is homogeneity; it holds about any origin, and the first key is one without needless digits.
-  double finish_row(const Head& head, const double* sums, const float* row, HeadRows raw, Index i,
-                    double sign, float* gradient) const {
-    const double f = lowered.factor;
+  // From the sums of one row (of queries, or of keys with sign -1 for q - k) to the gradient of its mapped
+  // row, and its part of dL/dfactor, which with terms the kernel has summed.
+  //   dot:       x = q.k        dq = sum dX k            dL/df = sum_i q_i . (sum_j dS_ij k_j)
+  //   squared:   x = |q-k|^2    dq = 2 sum dX (q - k)    dL/df = sum_i q_i . a_i + sum_j k_j . a_j, for sums
+  //   a absolute:  x = |q-k|_1    dq = sum dX sign(q - k) additive:                 dq = sum dX u (1 - t^2)
+  //   and the keys' with the same sign
+  // The second is homogeneity, which holds about any origin.
+  double finish_row(const Head& head, const double* sums, const Real* row, double sign,
+                    Real* gradient) const {
+    if (lowered.pair == Pair::dot || lowered.pair == Pair::additive) sign = 1;
+    const double scale = (lowered.pair == Pair::squared ? 2 : 1) * (with_terms ? 1 : lowered.factor);
+    for (Index c = 0; c < pull; ++c) gradient[c] = static_cast<Real>(scale * sign * sums[c]);
+    if (with_terms) return 0;
     double dot = 0;
-    if (lowered.differences()) {
-      const double scale = lowered.logit == Logit::squared_distance ? 2 * f : f;
-      const float* origin = head.key_rows;
-      for (Index c = 0; c < g.depth; ++c) {
-        gradient[c] = static_cast<float>(scale * sign * sums[c]);
-        dot += (static_cast<double>(row[c]) - static_cast<double>(origin[c])) * sign * sums[c];
-      }
-      return lowered.logit == Logit::squared_distance ? dot : 0;
-    }
-    for (Index c = 0; c < pull; ++c) dot += static_cast<double>(row[c]) * sums[c];
-    if (!lowered.normalize) {
-      for (Index c = 0; c < pull; ++c) gradient[c] = static_cast<float>(f * sums[c]);
-      return dot;
-    }
-    // Through x / |x|: (a - u (u.a)) / |x|.
-    double squares = 0;
-    for (Index c = 0; c < g.depth; ++c) {
-      const double x = static_cast<double>(raw.data[i * raw.stride + c]);
-      squares += x * x;
-    }
-    const double inverse = squares == 0 || !std::isfinite(squares) ? 0 : 1 / std::sqrt(squares);
-    for (Index c = 0; c < g.depth; ++c) {
-      gradient[c] = static_cast<float>(f * (sums[c] - static_cast<double>(row[c]) * dot) * inverse);
+    for (Index c = 0; c < pull; ++c) {
+      const double origin = head.has_origin ? static_cast<double>(head.mapped_origin[c]) : 0;
+      dot += (static_cast<double>(row[c]) - origin) * sign * sums[c];
     }
     return dot;
   }
 
   void finish_queries(Head& head, Index q, Index first, Index last) {
-    const Index h = head.h * g.group() + q;
     std::vector<double> sums(static_cast<std::size_t>(pull_stride));
     for (Index i = first; i < last; ++i) {
       std::fill(sums.begin(), sums.end(), 0.0);
-      for (Index group = 0; group < groups; ++group) {
-        const float* part = head.d_query + (group * stretch + i % stretch) * pull_stride;
+      for (Index group = 0; group < head.groups; ++group) {
+        const Real* part = head.d_query + (group * sizes.stretch + i % sizes.stretch) * pull_stride;
         for (Index c = 0; c < pull; ++c) sums[static_cast<std::size_t>(c)] += static_cast<double>(part[c]);
       }
-      const float* row = head.query_rows + (q * g.queries + i) * pull_stride;
-      head.row_factor[i] = finish_row(head, sums.data(), row, head_rows(query, head.b, h), i, 1,
-                                      &gradients.query(head.b, h, i, 0));
+      const Real* row = head.query_rows + (q * head.s.queries + i) * pull_stride;
+      Real* to = query_map.identity()
+                     ? &gradients.query(head.s.batch, head_of(head, q), head.s.first_query + i, 0)
+                     : head.d_mapped + i * pull;
+      head.row_factor[i] = finish_row(head, sums.data(), row, 1, to);
     }
+  }
+
+  // A query head is done: back through the map of its rows.
+  void finish_query_head(Head& head, Index q) {
+    for (Index i = 0; i < head.s.queries; ++i) head.parameters.d_factor += head.row_factor[i];
+    if (query_map.identity() || pull == 0 || head.s.queries == 0) return;
+    const HeadRows<T> raw = head_rows(query, head.s.batch, head_of(head, q), head.s.first_query);
+    query_map.backward(raw.data, raw.stride, head.s, head.s.queries, head.d_mapped, pull, raw_origin(head),
+                       &gradients.query(head.s.batch, head_of(head, q), head.s.first_query, 0), g.depth,
+                       head.parameters.query);
+  }
+
+  // Rows that are turned by their position have no origin in common.
+  const double* raw_origin(const Head& head) const {
+    return head.has_origin && !options.rotary ? head.origin : nullptr;
   }
 
   void finish_keys(Head& head) {
     std::vector<double> sums(static_cast<std::size_t>(pull));
-    for (Index j = 0; j < g.keys; ++j) {
+    for (Index j = 0; j < head.s.keys; ++j) {
       const Index at = j / tile, lane = j % tile;
-      float* d_value = &gradients.value(head.b, head.h, j, 0);
-      for (Index c = 0; c < g.value_depth; ++c)
-        d_value[c] = head.d_value[(at * g.value_depth + c) * tile + lane];
+      Real* d_value = &gradients.value(head.s.batch, head.h, head.s.first_key + j, 0);
+      for (Index c = 0; c < g.value_depth; ++c) {
+        d_value[c] = head.d_value[(at * width + c) * tile + lane];
+        if (!moment) continue;
+        // A masked value may be infinite or NaN; nothing flows to its square then.
+        const Real d_square = head.d_value[(at * width + g.value_depth + c) * tile + lane];
+        if (d_square != 0) d_value[c] += 2 * head.value_rows[j * width + c] * d_square;
+      }
       if (pull == 0) continue;
       for (Index c = 0; c < pull; ++c) {
         sums[static_cast<std::size_t>(c)] = static_cast<double>(head.d_key[(at * pull + c) * tile + lane]);
       }
-      const double factor =
-          finish_row(head, sums.data(), head.key_rows + j * pull_stride, head_rows(key, head.b, head.h), j,
-                     -1, &gradients.key(head.b, head.h, j, 0));
-      if (lowered.differences()) head.d_factor += factor;
+      Real* to = key_map.identity() ? &gradients.key(head.s.batch, head.h, head.s.first_key + j, 0)
+                                    : head.d_mapped + j * pull;
+      const double factor = finish_row(head, sums.data(), head.key_rows + j * pull_stride, -1, to);
+      if (differences) head.parameters.d_factor += factor;
     }
-    for (Index group = 0; group < groups; ++group) head.d_factor += head.group_factor[group];
+    if (!key_map.identity() && pull > 0 && head.s.keys > 0) {
+      const HeadRows<T> raw = head_rows(key, head.s.batch, head.h, head.s.first_key);
+      key_map.backward(raw.data, raw.stride, head.s, head.s.keys, head.d_mapped, pull, raw_origin(head),
+                       &gradients.key(head.s.batch, head.h, head.s.first_key, 0), g.key_depth,
+                       head.parameters.key);
+    }
     if (!head.d_out_finite) spread_non_finite(head);
   }
 
   // Entries of d_out that are not finite were taken as 0 in dV; they reach exactly the keys their row sees.
   void spread_non_finite(const Head& head) {
-    for (Index q = head.h * g.group(); q < (head.h + 1) * g.group(); ++q) {
-      const HeadRows rows = head_rows(d_out, head.b, q);
-      for (Index i = 0; i < g.queries; ++i) {
-        for (Index c = 0; c < g.value_depth; ++c) {
-          const float x = rows.data[i * rows.stride + c];
-          if (std::isfinite(x)) continue;
-          for (Index j = 0; j < g.keys; ++j) {
-            if (mask.visible(head.b, i, j)) gradients.value(head.b, head.h, j, c) += x;
+    for (Index q = 0; q < g.group(); ++q) {
+      const HeadRows<Real> rows = d_out(head, q);
+      const Terms<Real> terms = arrays.terms(head.number, head_of(head, q));
+      for (Index i = 0; i < head.s.queries; ++i) {
+        const Real* d = rows.data + i * rows.stride;
+        if (std::all_of(d, d + width, [](Real x) { return std::isfinite(x); })) continue;
+        for (Index j = 0; j < head.s.keys; ++j) {
+          if (!plan.visible(head.number, head_of(head, q), i, j)) continue;
+          if (with_terms && arrays.hides(terms, i, j, squared_distance(head, q, i, j))) continue;
+          Real* d_value = &gradients.value(head.s.batch, head.h, head.s.first_key + j, 0);
+          for (Index c = 0; c < width; ++c) {
+            if (std::isfinite(d[c])) continue;
+            const bool square = c >= g.value_depth;
+            d_value[c % g.value_depth] +=
+                square ? d[c] * 2 * head.value_rows[j * width + c - g.value_depth] : d[c];
           }
         }
       }
     }
   }
 
-  double run() {
-    double d_factor = 0;
-    const Index all = g.batch * g.key_heads;
-    for (Index begin = 0; begin < all; begin += wave) {
-      const Index count = std::min(wave, all - begin);
+  double squared_distance(const Head& head, Index q, Index i, Index j) const {
+    const HeadRows<Real> rows = queries(head, q);
+    double sum = 0;
+    for (Index c = 0; c < pull; ++c) {
+      const double x = static_cast<double>(rows.data[i * rows.stride + c]) -
+                       static_cast<double>(head.key_tiles[(j / tile * pull + c) * tile + j % tile]);
+      sum += x * x;
+    }
+    return sum;
+  }
+
+  // Query head q of each of the wave's heads.
+  void run_query_heads(Index count, Index q) {
+    const auto head = [&](Index i) -> Head& { return heads[static_cast<std::size_t>(i)]; };
+    for (Index first = 0; first < sizes.queries; first += sizes.stretch) {
+      const auto last = [&](Index i) { return std::min(head(i).s.queries, first + sizes.stretch); };
+      parallel_for(threads, count * sizes.groups, [&](Index task) {
+        const Index i = task / sizes.groups, group = task % sizes.groups;
+        if (group < head(i).groups && first < last(i)) run_group(head(i), q, first, last(i), group);
+      });
+      const Index parts = (sizes.stretch + kQueryBlock - 1) / kQueryBlock;
+      parallel_for(threads, count * (parts + 1), [&](Index task) {
+        const Index i = task / (parts + 1), part = task % (parts + 1);
+        const Index begin = first + part * kQueryBlock;
+        if (part == parts) {
+          if (first < last(i)) {
+            parameters.collect(head(i).parameters, head_of(head(i), q), head(i).groups, head(i).group_keys,
+                               first, last(i));
+          }
+        } else if (begin < last(i)) {
+          finish_queries(head(i), q, begin, std::min(last(i), begin + kQueryBlock));
+        }
+      });
+    }
+    parallel_for(threads, count, [&](Index i) { finish_query_head(head(i), q); });
+  }
+
+  void run() {
+    arrays.fill();
+    for (Index begin = 0; begin < all_heads; begin += wave) {
+      const Index count = std::min(wave, all_heads - begin);
       const auto head = [&](Index i) -> Head& { return heads[static_cast<std::size_t>(i)]; };
       parallel_for(threads, count, [&](Index i) { prepare(head(i), begin + i); });
-      for (Index q = 0; q < g.group(); ++q) {
-        for (Index first = 0; first < g.queries; first += stretch) {
-          const Index last = std::min(g.queries, first + stretch);
-          parallel_for(threads, count * groups,
-                       [&](Index i) { run_group(head(i / groups), q, first, last, i % groups); });
-          const Index parts = (last - first + kQueryBlock - 1) / kQueryBlock;
-          parallel_for(threads, count * parts, [&](Index i) {
-            const Index part = first + i % parts * kQueryBlock;
-            finish_queries(head(i / parts), q, part, std::min(last, part + kQueryBlock));
-          });
-        }
-        for (Index i = 0; i < count; ++i) {
-          for (Index row = 0; row < g.queries; ++row) head(i).d_factor += head(i).row_factor[row];
-        }
-      }
+      for (Index q = 0; q < g.group(); ++q) run_query_heads(count, q);
       parallel_for(threads, count, [&](Index i) { finish_keys(head(i)); });
-      for (Index i = 0; i < count; ++i) d_factor += head(i).d_factor;
+      for (Index i = 0; i < count; ++i) parameters.add(head(i).parameters, head(i).groups);
     }
-    return d_factor;
+    parameters.finish();
   }
 };
 
 }  // namespace
 
-double run_backward(const Geometry& g, const View<const float, 4>& query, const View<const float, 4>& key,
-                    const View<const float, 4>& value, const Lowered& lowered, const Mask& mask,
-                    const AttentionResult& result, const View<const float, 4>& d_out,
-                    const View<const float, 3>& d_lse, int threads, AttentionGradients& gradients) {
-  if (g.batch * g.heads * g.queries == 0 || g.keys == 0) return 0;
-  BackwardRun run{g,      query, key,   value,   lowered,  MaskPlan(mask, g.keys),
-                  result, d_out, d_lse, threads, gradients};
+template <class T>
+BasicAttentionGradients<compute_t<T>> run_backward(const Geometry& g, const View<const T, 4>& query,
+                                                   const View<const T, 4>& key, const View<const T, 4>& value,
+                                                   const AttentionOptions& options, int threads,
+                                                   const BasicAttentionResult<compute_t<T>>& result,
+                                                   const Upstream<compute_t<T>>& upstream) {
+  BasicAttentionGradients<compute_t<T>> gradients;
+  gradients.query = Array<compute_t<T>, 4>(query.shape);
+  gradients.key = Array<compute_t<T>, 4>(key.shape);
+  gradients.value = Array<compute_t<T>, 4>(value.shape);
+  BackwardRun<T> run{g, query, key, value, options, threads, result, upstream, gradients};
+  if (g.batch * g.heads * g.queries == 0) {
+    run.parameters.finish();
+    return gradients;
+  }
   Workspace workspace;
   divide_workspace(workspace, [&](Divider& memory) { run.divide(memory); });
-  return run.run();
+  run.run();
+  return gradients;
 }
+
+#define KITH_INSTANTIATE(T)                                                                       \
+  template BasicAttentionGradients<compute_t<T>> run_backward(                                    \
+      const Geometry&, const View<const T, 4>&, const View<const T, 4>&, const View<const T, 4>&, \
+      const AttentionOptions&, int, const BasicAttentionResult<compute_t<T>>&,                    \
+      const Upstream<compute_t<T>>&);
+KITH_INSTANTIATE(float)
+KITH_INSTANTIATE(double)
+KITH_INSTANTIATE(bfloat16)
+KITH_INSTANTIATE(float16)
+#undef KITH_INSTANTIATE
 
 }  // namespace kith

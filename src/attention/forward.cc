@@ -1,15 +1,20 @@
 // The forward pass: prepare keys and values per head, then one task per block of queries.
 //
-// Keys are summed in fixed chunks counted from key 0, in float within a chunk and in double across chunks,
-// always merged in order through Partial. Threads take blocks of queries or, where there are few, single
-// chunks; they never choose where a chunk ends, so a row's bits depend on neither.
+// Keys are summed in fixed chunks counted from key 0 of their sequence, in the kernels' type within a chunk
+// and in double across chunks, always merged in order through Partial. Threads take blocks of queries or,
+// where there are few, single chunks; they never choose where a chunk ends, so a row's bits depend on
+// neither.
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numbers>
+#include <span>
+#include <type_traits>
 
 #include "array/threads.h"
+#include "attention/row_map.h"
 #include "attention/run.h"
+#include "attention/terms.h"
 #include "attention/workspace.h"
 #include "kith/partial.h"
 
@@ -18,221 +23,354 @@ namespace {
 
 using namespace kernels;
 
+template <class T>
 struct ForwardRun {
+  using Real = compute_t<T>;
+
   const Geometry& g;
-  const View<const float, 4>&query, &key, &value;
-  const Lowered& lowered;
-  MaskPlan mask;
-  Index top;
+  const View<const T, 4>&query, &key, &value;
+  const AttentionOptions& options;
   int threads;
-  AttentionResult& result;
+  BasicAttentionResult<Real>& result;
+  const MaskPlan& plan;
+
+  Lowered lowered = lower<Real>(options, g);
+  TermArrays<Real> arrays{options, g, lowered, plan};
+  RowMap query_map{options, g, RowMap::Side::query}, key_map{options, g, RowMap::Side::key};
+  bool map_queries = !std::is_same_v<T, Real> || !query_map.identity();
+  bool map_keys = !std::is_same_v<T, Real> || !key_map.identity();
+  Index top = options.want.top;
+  bool entropy = !result.entropy.empty(), largest = !result.largest.empty();
+  bool with_terms = arrays.needed() || entropy || largest;
+
+  // Values are followed by their squares and the key's index where outputs are averages of those.
+  bool moment = !result.second_moment.empty(), position = !result.position.empty();
+  Index width = g.value_depth * (moment ? 2 : 1) + (position ? 1 : 0);
+  bool extended = moment || position;
 
   bool narrow = g.value_depth <= kNarrowValue;
-  Index tile = tile_keys();
-  Index tiles = tile_count(g.keys);
-  Index value_stride = round_up(g.value_depth, vector_floats());
-  Index blocks = (g.queries + kQueryBlock - 1) / kQueryBlock;
-  Index chunks = std::max<Index>(1, (g.keys + kKeyChunk - 1) / kKeyChunk);
-  Index tasks = g.batch * g.heads * blocks;
+  Index tile = tile_keys<Real>();
+  Index value_stride = round_up(width, vector_lanes<Real>());
+  Index sequences = plan.sequence_count();
+  Index most_queries = longest(&Sequence::queries), most_keys = longest(&Sequence::keys);
+  Index tiles = tile_count<Real>(g.keys) + (options.mask.ragged.empty() ? 0 : sequences);  // of a head
+  Index blocks = (most_queries + kQueryBlock - 1) / kQueryBlock;
+  Index chunks = std::max<Index>(1, (most_keys + kKeyChunk - 1) / kKeyChunk);
+  Index tasks = sequences * g.heads * blocks;
   /// Too few query blocks for the threads: their chunks become tasks of their own.
   bool split = chunks > 1 && tasks < 2 * Index{threads};
 
-  // Workspace: per head of keys.
-  float* key_tiles = nullptr;             // [B Hk][tiles][depth][tile]
-  float* value_tiles = nullptr;           // [B Hk][tiles][Dv][tile], narrow
-  float* value_rows = nullptr;            // [B Hk][M][value_stride], wide and not usable in place
-  unsigned char* value_finite = nullptr;  // [B Hk]
-  // Cosine: normalized copies.
-  float* unit_query = nullptr;  // [B Hq][N][D]
-  float* unit_key = nullptr;    // [B Hk][M][D]
+  // Workspace: per batch row and head.
+  Real* query_rows = nullptr;             // [B Hq][N][depth], mapped queries
+  Real* key_rows = nullptr;               // [B Hk][M][depth], mapped keys
+  Real* key_tiles = nullptr;              // [B Hk][tiles][depth][tile]
+  Real* value_tiles = nullptr;            // [B Hk][tiles][width][tile], narrow
+  Real* value_rows = nullptr;             // [B Hk][M][value_stride], wide and not usable in place
+  unsigned char* value_finite = nullptr;  // [sequences][Hk]
   // Per worker.
-  float* scratch = nullptr;
-  std::size_t scratch_floats = forward_scratch(g.value_depth);
+  Real* scratch = nullptr;
+  Index scratch_size = static_cast<Index>(forward_scratch<Real>(width, narrow));
+  Index* visited = nullptr;  // [threads][8]: a cache line each
   // States: one per worker, or with `split` one per task and chunk.
   struct State {
-    double* max;       // [kQueryBlock]
-    double* sum;       // [kQueryBlock]
-    float* weighted;   // [kQueryBlock][Dv]
-    float* top_logit;  // [kQueryBlock][top]
-    Index* top_key;    // [kQueryBlock][top]
+    double* max;        // [kQueryBlock]
+    double* sum;        // [kQueryBlock]
+    double* sum_logit;  // [kQueryBlock]
+    Real* largest;      // [kQueryBlock]
+    Real* weighted;     // [kQueryBlock][width]
+    Real* top_logit;    // [kQueryBlock][top]
+    Index* top_key;     // [kQueryBlock][top]
   };
   State states{};
   // Totals, one per worker.
   double* total_max = nullptr;
   double* total_sum = nullptr;
-  double* total_weighted = nullptr;  // [kQueryBlock][Dv]
+  double* total_logit = nullptr;
+  double* total_largest = nullptr;
+  double* total_weighted = nullptr;  // [kQueryBlock][width]
 
-  bool in_place() const { return g.value_depth % vector_floats() == 0; }
+  Index longest(Index Sequence::*length) const {
+    Index most = 0;
+    for (Index s = 0; s < plan.sequence_count(); ++s) most = std::max(most, plan.sequence(s).*length);
+    return most;
+  }
+
+  bool in_place() const {
+    return std::is_same_v<T, Real> && !extended && g.value_depth % vector_lanes<Real>() == 0;
+  }
 
   void divide(Divider& memory) {
     const Index key_heads = g.batch * g.key_heads;
-    key_tiles = memory.take<float>(key_heads * tiles * lowered.depth * tile);
-    value_finite = memory.take<unsigned char>(key_heads);
+    arrays.divide(memory);
+    if (map_queries) query_rows = memory.take<Real>(g.batch * g.heads * g.queries * lowered.depth);
+    if (map_keys) key_rows = memory.take<Real>(key_heads * g.keys * lowered.depth);
+    key_tiles = memory.take<Real>(key_heads * tiles * lowered.depth * tile);
+    value_finite = memory.take<unsigned char>(sequences * g.key_heads);
     if (narrow) {
-      value_tiles = memory.take<float>(key_heads * tiles * g.value_depth * tile);
-    } else {
-      value_rows = memory.take<float>(key_heads * g.keys * value_stride);
+      value_tiles = memory.take<Real>(key_heads * tiles * width * tile);
     }
-    if (lowered.normalize) {
-      unit_query = memory.take<float>(g.batch * g.heads * g.queries * g.depth);
-      unit_key = memory.take<float>(key_heads * g.keys * g.depth);
+    if (!narrow || extended || !std::is_same_v<T, Real>) {
+      value_rows = memory.take<Real>(key_heads * g.keys * value_stride);
     }
-    scratch = memory.take<float>(threads * static_cast<Index>(scratch_floats));
+    scratch = memory.take<Real>(threads * scratch_size);
+    visited = memory.take<Index>(threads * 8);
     const Index count = split ? tasks * chunks : threads;
     states.max = memory.take<double>(count * kQueryBlock);
     states.sum = memory.take<double>(count * kQueryBlock);
-    states.weighted = memory.take<float>(count * kQueryBlock * g.value_depth);
-    states.top_logit = memory.take<float>(count * kQueryBlock * top);
+    states.sum_logit = memory.take<double>(entropy ? count * kQueryBlock : 0);
+    states.largest = memory.take<Real>(largest ? count * kQueryBlock : 0);
+    states.weighted = memory.take<Real>(count * kQueryBlock * width);
+    states.top_logit = memory.take<Real>(count * kQueryBlock * top);
     states.top_key = memory.take<Index>(count * kQueryBlock * top);
     total_max = memory.take<double>(threads * kQueryBlock);
     total_sum = memory.take<double>(threads * kQueryBlock);
-    total_weighted = memory.take<double>(threads * kQueryBlock * g.value_depth);
+    total_logit = memory.take<double>(threads * kQueryBlock);
+    total_largest = memory.take<double>(threads * kQueryBlock);
+    total_weighted = memory.take<double>(threads * kQueryBlock * width);
   }
 
   State state(Index i) const {
-    return {states.max + i * kQueryBlock, states.sum + i * kQueryBlock,
-            states.weighted + i * kQueryBlock * g.value_depth, states.top_logit + i * kQueryBlock * top,
+    return {states.max + i * kQueryBlock,
+            states.sum + i * kQueryBlock,
+            entropy ? states.sum_logit + i * kQueryBlock : nullptr,
+            largest ? states.largest + i * kQueryBlock : nullptr,
+            states.weighted + i * kQueryBlock * width,
+            states.top_logit + i * kQueryBlock * top,
             states.top_key + i * kQueryBlock * top};
   }
 
-  HeadRows query_rows(Index b, Index h) const {
-    if (!lowered.normalize) return head_rows(query, b, h);
-    return {unit_query + (b * g.heads + h) * g.queries * g.depth, g.depth};
+  // Tiles before sequence s of a head. A packed sequence begins at a tile of its own.
+  Index first_tile(const Sequence& s, Index number) const {
+    return options.mask.ragged.empty() ? 0 : s.first_key / tile + number;
+  }
+  Real* head_tiles(Real* all, const Sequence& s, Index number, Index h, Index depth) const {
+    return all + ((s.batch * g.key_heads + h) * tiles + first_tile(s, number)) * depth * tile;
+  }
+  Real* rows_at(Real* all, Index heads, Index rows, Index b, Index h, Index first, Index depth) const {
+    return all + ((b * heads + h) * rows + first) * depth;
   }
 
-  // Head `head` of B x Hk: its keys into tiles, its values into tiles or padded finite rows.
-  void prepare(Index head) {
-    const Index b = head / g.key_heads, h = head % g.key_heads;
-    HeadRows keys = head_rows(key, b, h);
-    if (lowered.normalize) {
-      float* unit = unit_key + head * g.keys * g.depth;
-      normalize_rows(keys, g.keys, g.depth, unit);
-      keys = {unit, g.depth};
-      for (Index q = h * g.group(); q < (h + 1) * g.group(); ++q) {
-        normalize_rows(head_rows(query, b, q), g.queries, g.depth,
-                       unit_query + (b * g.heads + q) * g.queries * g.depth);
+  HeadRows<Real> mapped_queries(const Sequence& s, Index h) const {
+    if (map_queries) {
+      return {rows_at(query_rows, g.heads, g.queries, s.batch, h, s.first_query, lowered.depth),
+              lowered.depth};
+    }
+    if constexpr (std::is_same_v<T, Real>) return head_rows(query, s.batch, h, s.first_query);
+    return {};
+  }
+
+  void prepare_queries(Index number, Index h) {
+    const Sequence s = plan.sequence(number);
+    const HeadRows<T> raw = head_rows(query, s.batch, h, s.first_query);
+    query_map.apply(raw.data, raw.stride, s, s.queries,
+                    rows_at(query_rows, g.heads, g.queries, s.batch, h, s.first_query, lowered.depth),
+                    lowered.depth);
+  }
+
+  // Keys of a head into tiles.
+  void prepare_keys(Index number, Index h) {
+    const Sequence s = plan.sequence(number);
+    const HeadRows<T> raw = head_rows(key, s.batch, h, s.first_key);
+    const Index count = tile_count<Real>(s.keys);
+    Real* to = head_tiles(key_tiles, s, number, h, lowered.depth);
+    if (map_keys) {
+      Real* mapped = rows_at(key_rows, g.key_heads, g.keys, s.batch, h, s.first_key, lowered.depth);
+      key_map.apply(raw.data, raw.stride, s, s.keys, mapped, lowered.depth);
+      pack_tiles<Real>(mapped, lowered.depth, s.keys, lowered.depth, 0, count, to);
+    } else if constexpr (std::is_same_v<T, Real>) {
+      pack_tiles<Real>(raw.data, raw.stride, s.keys, lowered.depth, 0, count, to);
+    }
+  }
+
+  // Values of a head into tiles or padded finite rows, unless they are used where they lie.
+  void prepare_values(Index number, Index h) {
+    const Sequence s = plan.sequence(number);
+    const HeadRows<T> raw = head_rows(value, s.batch, h, s.first_key);
+    const bool finite = all_finite(raw, s.keys, g.value_depth);
+    value_finite[number * g.key_heads + h] = finite;
+    if (finite && !narrow && in_place()) return;
+    const bool copied = !narrow || extended || !std::is_same_v<T, Real>;
+    Real* rows =
+        copied ? rows_at(value_rows, g.key_heads, g.keys, s.batch, h, s.first_key, value_stride) : nullptr;
+    if (copied) {
+      copy_finite(raw, s.keys, g.value_depth, rows, value_stride);
+      for (Index j = 0; j < s.keys; ++j) {
+        Real* row = rows + j * value_stride;
+        if (moment) {
+          for (Index c = 0; c < g.value_depth; ++c) row[g.value_depth + c] = row[c] * row[c];
+        }
+        if (position) row[width - 1] = static_cast<Real>(s.first_key + j);
       }
     }
-    pack_tiles(keys.data, keys.stride, g.keys, lowered.depth, 0, tiles,
-               key_tiles + head * tiles * lowered.depth * tile);
-    const HeadRows values = head_rows(value, b, h);
-    value_finite[head] = all_finite(values, g.keys, g.value_depth);
-    if (narrow) {
-      float* to = value_tiles + head * tiles * g.value_depth * tile;
-      pack_tiles(values.data, values.stride, g.keys, g.value_depth, 0, tiles, to);
-      if (!value_finite[head]) {
+    if (!narrow) return;
+    Real* to = head_tiles(value_tiles, s, number, h, width);
+    const Index count = tile_count<Real>(s.keys);
+    if (extended || !std::is_same_v<T, Real>) {
+      pack_tiles<Real>(rows, value_stride, s.keys, width, 0, count, to);
+    } else if constexpr (std::is_same_v<T, Real>) {
+      pack_tiles<Real>(raw.data, raw.stride, s.keys, width, 0, count, to);
+      if (!finite) {
         std::replace_if(
-            to, to + tiles * g.value_depth * tile, [](float x) { return !std::isfinite(x); }, 0.0f);
+            to, to + count * width * tile, [](Real x) { return !std::isfinite(x); }, Real{0});
       }
-    } else if (!in_place() || !value_finite[head]) {
-      copy_finite(values, g.keys, g.value_depth, value_rows + head * g.keys * value_stride, value_stride);
     }
   }
 
   void clear_top(const State& s) const {
-    std::fill_n(s.top_logit, kQueryBlock * top, -std::numeric_limits<float>::infinity());
+    std::fill_n(s.top_logit, kQueryBlock * top, -std::numeric_limits<Real>::infinity());
     std::fill_n(s.top_key, kQueryBlock * top, Index{-1});
   }
 
-  void run_chunk(Index task, Index chunk, const State& s) {
+  struct Task {
+    Index number, h, first, rows;
+    Sequence sequence;
+  };
+  Task task_of(Index task) const {
     const Index head = task / blocks, first = task % blocks * kQueryBlock;
-    const Index b = head / g.heads, h = head % g.heads, key_head = b * g.key_heads + h / g.group();
-    const HeadRows queries = query_rows(b, h);
-    const HeadRows values = head_rows(value, b, h / g.group());
-    ForwardTask t;
-    t.logit = lowered.logit;
-    t.factor = lowered.factor2();
-    t.query = queries.data + first * queries.stride;
+    const Sequence s = plan.sequence(head / g.heads);
+    return {head / g.heads, head % g.heads, first, std::min(kQueryBlock, s.queries - first), s};
+  }
+
+  void run_chunk(const Task& at, Index chunk, const State& s) {
+    const Index key_head = at.h / g.group();
+    const HeadRows<Real> queries = mapped_queries(at.sequence, at.h);
+    ForwardTask<Real> t;
+    t.pair = lowered.pair;
+    t.factor = static_cast<Real>(lowered.task_factor());
+    Terms<Real> terms;
+    if (with_terms) {
+      terms = arrays.terms(at.number, at.h);
+      t.terms = &terms;
+    }
+    t.coefficient = arrays.coefficient();
+    t.query = queries.data + at.first * queries.stride;
     t.query_stride = queries.stride;
-    t.rows = std::min(kQueryBlock, g.queries - first);
-    t.key_tiles = key_tiles + key_head * tiles * lowered.depth * tile;
+    t.rows = at.rows;
+    t.key_tiles = head_tiles(key_tiles, at.sequence, at.number, key_head, lowered.depth);
     if (narrow) {
-      t.value_tiles = value_tiles + key_head * tiles * g.value_depth * tile;
-    } else if (in_place() && value_finite[key_head]) {
-      t.value = values.data;
-      t.value_stride = values.stride;
+      t.value_tiles = head_tiles(value_tiles, at.sequence, at.number, key_head, width);
     } else {
-      t.value = value_rows + key_head * g.keys * value_stride;
+      t.value = rows_at(value_rows, g.key_heads, g.keys, at.sequence.batch, key_head, at.sequence.first_key,
+                        value_stride);
       t.value_stride = value_stride;
+      if constexpr (std::is_same_v<T, Real>) {
+        if (in_place() && value_finite[at.number * g.key_heads + key_head]) {
+          const HeadRows<T> raw = head_rows(value, at.sequence.batch, key_head, at.sequence.first_key);
+          t.value = raw.data;
+          t.value_stride = raw.stride;
+        }
+      }
     }
     t.depth = lowered.depth;
-    t.value_depth = g.value_depth;
-    t.mask = &mask;
-    t.batch = b;
-    t.first_query = first;
+    t.value_depth = width;
+    t.narrow = narrow;
+    t.mask = &plan;
+    t.sequence = at.number;
+    t.head = at.h;
+    t.first_query = at.first;
     t.key_begin = chunk * kKeyChunk;
-    t.key_end = std::min(g.keys, t.key_begin + kKeyChunk);
+    t.key_end = std::min(at.sequence.keys, t.key_begin + kKeyChunk);
     t.top = {s.top_logit, s.top_key, static_cast<int>(top)};
-    t.scratch = scratch + worker_index() * static_cast<Index>(scratch_floats);
+    t.scratch = scratch + worker_index() * scratch_size;
     t.max = s.max;
     t.sum = s.sum;
     t.weighted = s.weighted;
-    forward(t);
+    t.sum_logit = s.sum_logit;
+    t.largest = s.largest;
+    t.visited = visited + worker_index() * 8;
+    forward<Real>(t);
   }
 
   // The rows of a task from its chunks, in order.
   template <class ChunkState>
-  void finish(Index task, ChunkState&& chunk_state) {
-    const Index head = task / blocks, first = task % blocks * kQueryBlock;
-    const Index rows = std::min(kQueryBlock, g.queries - first);
-    const auto depth = static_cast<std::size_t>(g.value_depth);
-    const Index worker = worker_index();
+  void finish(const Task& at, ChunkState&& chunk_state) {
+    const Index worker = worker_index(), rows = at.rows;
+    const auto columns = static_cast<std::size_t>(width);
     double* max = total_max + worker * kQueryBlock;
     double* sum = total_sum + worker * kQueryBlock;
-    double* weighted = total_weighted + worker * kQueryBlock * g.value_depth;
+    double* logit = total_logit + worker * kQueryBlock;
+    double* most = total_largest + worker * kQueryBlock;
+    double* weighted = total_weighted + worker * kQueryBlock * width;
     std::fill_n(max, rows, Partial::kNone);
     std::fill_n(sum, rows, 0.0);
-    std::fill_n(weighted, rows * g.value_depth, 0.0);
+    std::fill_n(logit, rows, 0.0);
+    std::fill_n(most, rows, Partial::kNone);
+    std::fill_n(weighted, rows * width, 0.0);
     State last{};
-    for (Index chunk = 0; chunk < chunks; ++chunk) {
+    const Index own_chunks = std::max<Index>(1, (at.sequence.keys + kKeyChunk - 1) / kKeyChunk);
+    for (Index chunk = 0; chunk < own_chunks; ++chunk) {
       last = chunk_state(chunk);
       for (Index r = 0; r < rows; ++r) {
-        Partial row{max[r], sum[r], {weighted + r * g.value_depth, depth}};
-        merge(row, last.max[r], last.sum[r],
-              std::span<const float>(last.weighted + r * g.value_depth, depth));
+        Partial row{max[r], sum[r], {weighted + r * width, columns}};
+        if (entropy) {
+          logit[r] = merged_logits(row, logit[r], last.max[r], last.sum[r], last.sum_logit[r]);
+        }
+        if (largest) most[r] = std::max(most[r], static_cast<double>(last.largest[r]));
+        merge(row, last.max[r], last.sum[r], std::span<const Real>(last.weighted + r * width, columns));
         max[r] = row.max;
         sum[r] = row.sum;
       }
     }
     for (Index r = 0; r < rows; ++r) {
-      const Partial row{max[r], sum[r], {weighted + r * g.value_depth, depth}};
-      const bool seen = row.max != Partial::kNone;
-      const double lse = log_sum_exp(row);
-      float* out = result.out.data() + (head * g.queries + first + r) * g.value_depth;
-      for (std::size_t c = 0; c < depth; ++c)
-        out[c] = seen ? static_cast<float>(row.weighted[c] / row.sum) : 0.0f;
-      if (!result.lse.empty()) result.lse.data()[head * g.queries + first + r] = static_cast<float>(lse);
-      for (Index k = 0; k < top; ++k) {
-        const Index at = (head * g.queries + first + r) * top + k;
-        const Index found = last.top_key[r * top + k];
-        const double logit = static_cast<double>(last.top_logit[r * top + k]) * std::numbers::ln2;
-        result.top_key.data()[at] = found;
-        result.top_weight.data()[at] = found < 0 ? 0.0f : static_cast<float>(std::exp(logit - lse));
+      Partial row{max[r], sum[r], {weighted + r * width, columns}};
+      if (!options.sink.empty()) {
+        const std::size_t of_head = options.sink.size() == 1 ? 0 : static_cast<std::size_t>(at.h);
+        const double sink = options.sink[of_head] * std::numbers::log2e;
+        if (entropy) logit[r] = merged_logits(row, logit[r], sink, 1, 0);
+        merge_weight(row, sink, 1);
       }
+      finish_row(at, r, row, logit[r], most[r], last);
     }
   }
 
-  void run_task(Index task) {
-    const State s = state(worker_index());
-    if (top > 0) clear_top(s);
-    finish(task, [&](Index chunk) {
-      run_chunk(task, chunk, s);
-      return s;
-    });
+  void finish_row(const Task& at, Index r, const Partial& row, double sum_logit, double most,
+                  const State& last) {
+    const Index i = at.sequence.first_query + at.first + r;
+    const Index at_row = (at.sequence.batch * g.heads + at.h) * g.queries + i;
+    const bool seen = row.max != Partial::kNone;
+    const double lse = log_sum_exp(row);
+    const auto average = [&](Index c) {
+      return seen ? row.weighted[static_cast<std::size_t>(c)] / row.sum : 0;
+    };
+    Real* out = result.out.data() + at_row * g.value_depth;
+    for (Index c = 0; c < g.value_depth; ++c) out[c] = static_cast<Real>(average(c));
+    if (moment) {
+      Real* second = result.second_moment.data() + at_row * g.value_depth;
+      for (Index c = 0; c < g.value_depth; ++c) second[c] = static_cast<Real>(average(g.value_depth + c));
+    }
+    if (position) result.position.data()[at_row] = static_cast<Real>(average(width - 1));
+    if (!result.lse.empty()) result.lse.data()[at_row] = static_cast<Real>(lse);
+    if (entropy) {
+      const double bits = seen ? std::log2(row.sum) - sum_logit / row.sum : 0;
+      // A row with one key has entropy 0; rounding must not take it below.
+      result.entropy.data()[at_row] = static_cast<Real>(bits < 0 ? 0 : bits * std::numbers::ln2);
+    }
+    if (largest) {
+      // A NaN logit may have passed the maximum by; the row's lse has it.
+      const double weight = std::isnan(lse) ? lse : std::exp2(most - lse * std::numbers::log2e);
+      result.largest.data()[at_row] = static_cast<Real>(seen ? weight : 0);
+    }
+    for (Index k = 0; k < top; ++k) {
+      const Index found = last.top_key[r * top + k];
+      const double logit = static_cast<double>(last.top_logit[r * top + k]) * std::numbers::ln2;
+      result.top_key.data()[at_row * top + k] = found < 0 ? -1 : found + at.sequence.first_key;
+      result.top_weight.data()[at_row * top + k] =
+          found < 0 ? Real{0} : static_cast<Real>(std::exp(logit - lse));
+    }
   }
 
   // Lists of the chunks of one task into the list of its last chunk, earlier chunks first so that ties keep
   // the earlier key.
-  void merge_top(Index task) {
-    const State last = state(task * chunks + chunks - 1);
+  void merge_top(Index task, Index own_chunks) {
+    const State last = state(task * chunks + own_chunks - 1);
     struct Entry {
-      float logit;
+      Real logit;
       Index key;
     };
     std::vector<Entry> entries;
     for (Index r = 0; r < kQueryBlock; ++r) {
       entries.clear();
-      for (Index chunk = 0; chunk < chunks; ++chunk) {
+      for (Index chunk = 0; chunk < own_chunks; ++chunk) {
         const State s = state(task * chunks + chunk);
         for (Index k = 0; k < top && s.top_key[r * top + k] >= 0; ++k) {
           entries.push_back({s.top_logit[r * top + k], s.top_key[r * top + k]});
@@ -248,52 +386,119 @@ struct ForwardRun {
   }
 
   // Values that are not finite were taken as 0; they reach exactly the rows that see their key.
-  void spread_non_finite(Index key_head) {
-    const Index b = key_head / g.key_heads, h = key_head % g.key_heads;
-    const HeadRows values = head_rows(value, b, h);
-    for (Index j = 0; j < g.keys; ++j) {
-      for (Index c = 0; c < g.value_depth; ++c) {
-        const float x = values.data[j * values.stride + c];
-        if (std::isfinite(x)) continue;
-        for (Index q = h * g.group(); q < (h + 1) * g.group(); ++q) {
-          for (Index i = 0; i < g.queries; ++i) {
-            if (mask.visible(b, i, j)) result.out(b, q, i, c) += x;
+  void spread_non_finite(Index number, Index h) {
+    const Sequence s = plan.sequence(number);
+    const HeadRows<T> values = head_rows(value, s.batch, h, s.first_key);
+    for (Index j = 0; j < s.keys; ++j) {
+      const T* row = values.data + j * values.stride;
+      const auto finite = [](T x) { return std::isfinite(static_cast<Real>(x)); };
+      if (std::all_of(row, row + g.value_depth, finite)) continue;
+      for (Index q = h * g.group(); q < (h + 1) * g.group(); ++q) {
+        const Terms<Real> terms = arrays.terms(number, q);
+        for (Index i = 0; i < s.queries; ++i) {
+          if (!plan.visible(number, q, i, j)) continue;
+          if (with_terms && arrays.hides(terms, i, j, squared_distance(s, number, q, h, i, j))) continue;
+          for (Index c = 0; c < g.value_depth; ++c) {
+            const Real x = static_cast<Real>(row[c]);
+            if (std::isfinite(x)) continue;
+            result.out(s.batch, q, s.first_query + i, c) += x;
+            if (moment) result.second_moment(s.batch, q, s.first_query + i, c) += x * x;
           }
         }
       }
     }
   }
 
+  double squared_distance(const Sequence& s, Index number, Index q, Index h, Index i, Index j) const {
+    const HeadRows<Real> queries = mapped_queries(s, q);
+    const Real* keys = head_tiles(key_tiles, s, number, h, lowered.depth) + j / tile * lowered.depth * tile;
+    double sum = 0;
+    for (Index c = 0; c < lowered.depth; ++c) {
+      const double x = static_cast<double>(queries.data[i * queries.stride + c]) -
+                       static_cast<double>(keys[c * tile + j % tile]);
+      sum += x * x;
+    }
+    return sum;
+  }
+
   void run() {
-    parallel_for(threads, g.batch * g.key_heads, [&](Index head) { prepare(head); });
+    arrays.fill();
+    std::fill_n(visited, threads * 8, Index{0});
+    const auto per_head = [&](Index heads, auto&& body) {
+      parallel_for(threads, sequences * heads, [&](Index i) { body(i / heads, i % heads); });
+    };
+    if (map_queries && lowered.depth > 0) {
+      per_head(g.heads, [&](Index s, Index h) { prepare_queries(s, h); });
+    }
+    per_head(g.key_heads, [&](Index s, Index h) {
+      prepare_keys(s, h);
+      prepare_values(s, h);
+    });
+    const auto chunks_of = [&](const Task& t) {
+      return std::max<Index>(1, (t.sequence.keys + kKeyChunk - 1) / kKeyChunk);
+    };
     if (split) {
       parallel_for(threads, tasks * chunks, [&](Index i) {
+        const Task task = task_of(i / chunks);
+        if (task.rows <= 0 || i % chunks >= chunks_of(task)) return;
         const State s = state(i);
         if (top > 0) clear_top(s);
-        run_chunk(i / chunks, i % chunks, s);
+        run_chunk(task, i % chunks, s);
       });
-      parallel_for(threads, tasks, [&](Index task) {
-        if (top > 0) merge_top(task);
-        finish(task, [&](Index chunk) { return state(task * chunks + chunk); });
+      parallel_for(threads, tasks, [&](Index i) {
+        const Task task = task_of(i);
+        if (task.rows <= 0) return;
+        if (top > 0) merge_top(i, chunks_of(task));
+        finish(task, [&](Index chunk) { return state(i * chunks + chunk); });
       });
     } else {
-      parallel_for(threads, tasks, [&](Index task) { run_task(task); });
+      parallel_for(threads, tasks, [&](Index i) {
+        const Task task = task_of(i);
+        if (task.rows <= 0) return;
+        const State s = state(worker_index());
+        if (top > 0) clear_top(s);
+        finish(task, [&](Index chunk) {
+          run_chunk(task, chunk, s);
+          return s;
+        });
+      });
     }
-    for (Index head = 0; head < g.batch * g.key_heads; ++head) {
-      if (!value_finite[head]) spread_non_finite(head);
+    for (Index number = 0; number < sequences; ++number) {
+      for (Index h = 0; h < g.key_heads; ++h) {
+        if (!value_finite[number * g.key_heads + h]) spread_non_finite(number, h);
+      }
+    }
+    for (Index worker = 0; worker < threads; ++worker) result.visited_blocks += visited[worker * 8];
+    for (Index number = 0; number < sequences; ++number) {
+      const Sequence s = plan.sequence(number);
+      result.blocks += g.heads * ((s.queries + kGroup - 1) / kGroup) * ((s.keys + kKeyBlock - 1) / kKeyBlock);
     }
   }
 };
 
 }  // namespace
 
-void run_forward(const Geometry& g, const View<const float, 4>& query, const View<const float, 4>& key,
-                 const View<const float, 4>& value, const Lowered& lowered, const Mask& mask, Index top,
-                 int threads, AttentionResult& result, Workspace& workspace) {
+template <class T>
+void run_forward(const Geometry& g, const View<const T, 4>& query, const View<const T, 4>& key,
+                 const View<const T, 4>& value, const AttentionOptions& options, int threads,
+                 BasicAttentionResult<compute_t<T>>& result, Workspace& workspace) {
+  result.visited_blocks = result.blocks = 0;
   if (g.batch * g.heads * g.queries == 0) return;
-  ForwardRun run{g, query, key, value, lowered, MaskPlan(mask, g.keys), top, threads, result};
+  MaskPlan& plan = workspace.impl().plan;
+  plan.assign(options.mask, g.batch, g.queries, g.keys);
+  ForwardRun<T> run{g, query, key, value, options, threads, result, plan};
   divide_workspace(workspace, [&](Divider& memory) { run.divide(memory); });
   run.run();
 }
+
+#define KITH_RUN_FORWARD(T)                                                                    \
+  template void run_forward(const Geometry&, const View<const T, 4>&, const View<const T, 4>&, \
+                            const View<const T, 4>&, const AttentionOptions&, int,             \
+                            BasicAttentionResult<compute_t<T>>&, Workspace&);
+KITH_RUN_FORWARD(float)
+KITH_RUN_FORWARD(double)
+KITH_RUN_FORWARD(bfloat16)
+KITH_RUN_FORWARD(float16)
+#undef KITH_RUN_FORWARD
 
 }  // namespace kith

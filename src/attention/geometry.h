@@ -7,15 +7,26 @@ namespace kith {
 
 struct Geometry {
   Index batch = 0, heads = 0, key_heads = 0, queries = 0, keys = 0, depth = 0, value_depth = 0;
+  Index key_depth = 0;  ///< columns of the keys: `depth`, except for bilinear and additive forms
 
   Index group() const { return heads / key_heads; }  ///< query heads that share a key head
 };
 
-/// Checks shapes, strides, similarity, mask and wants against each other; kith::Error names the argument.
+/// Checks shapes and strides of the three against each other and every option against them; kith::Error names
+/// the argument. A bias or mask array's numbers are not looked at.
 template <class T>
 Geometry check(const View<const T, 4>& query, const View<const T, 4>& key, const View<const T, 4>& value,
-               const Similarity& similarity, const Mask& mask);
+               const AttentionOptions& options);
 
-void check_want(const Want& want, const Geometry& g);
+/// The mask alone against its sizes; heads or batch -1: any.
+void check_mask(const Mask& mask, Index batch, Index heads, Index queries, Index keys);
+
+/// Checks what goes into a backward pass: shapes of `upstream` and what `result` needs to hold for it.
+template <class Real>
+void check_backward(const Geometry& g, const BasicAttentionResult<Real>& result,
+                    const Upstream<Real>& upstream);
+
+/// weights, checked before they are allocated.
+void check_weights_size(const Geometry& g, std::size_t element_bytes, std::size_t most_bytes);
 
 }  // namespace kith

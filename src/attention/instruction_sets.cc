@@ -5,6 +5,7 @@
 #include "attention/kernels/kernels.h"
 #include "hwy/highway.h"
 #include "hwy/targets.h"
+#include "kith/attention.h"
 
 namespace kith {
 

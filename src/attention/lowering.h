@@ -1,41 +1,50 @@
-// From a similarity to what the kernels know: a dot product or a distance, times a factor.
+// From a similarity to what the kernels know: a sum over the columns of a pair, and a map of it.
 #pragma once
 
 #include <numbers>
 
+#include "attention/geometry.h"
 #include "attention/kernels/kernels.h"
 #include "kith/attention.h"
 
 namespace kith {
 
 struct Lowered {
-  kernels::Logit logit = kernels::Logit::dot;
-  double factor = 1;       ///< natural logit = factor * map(q, k)
-  Index depth = 0;         ///< columns of query and key that matter; 0 for uniform
-  bool normalize = false;  ///< rows of query and key are divided by their norms first (cosine)
+  kernels::Pair pair = kernels::Pair::dot;
+  kernels::Map map = kernels::Map::linear;
+  double factor = 1;  ///< of Map, natural units
+  Index depth = 0;    ///< columns of mapped query and key rows; 0 for uniform
 
-  bool differences() const { return logit != kernels::Logit::dot; }
-  float factor2() const { return static_cast<float>(factor * std::numbers::log2e); }
+  bool linear_or_root() const { return map == kernels::Map::linear || map == kernels::Map::square_root; }
+  /// As the tasks want it.
+  double task_factor() const { return linear_or_root() ? factor * std::numbers::log2e : factor; }
 };
 
-Lowered lower(const Similarity& similarity, Index depth);
+/// The options are checked already. Error if the factor leaves the range of `Real`.
+template <class Real>
+Lowered lower(const AttentionOptions& options, const Geometry& g);
+
+/// dL/dparameter of the similarity from what the kernels sum as d_factor.
+double parameter_gradient(const AttentionOptions& options, const Lowered& lowered, double d_factor);
 
 /// Rows of one head in natural order.
+template <class T>
 struct HeadRows {
-  const float* data = nullptr;
+  const T* data = nullptr;
   Index stride = 0;
 };
 
-inline HeadRows head_rows(const View<const float, 4>& x, Index b, Index h) {
-  return {x.data + b * x.stride[0] + h * x.stride[1], x.stride[2]};
+/// Rows from `first` on of batch row b, head h.
+template <class T>
+HeadRows<T> head_rows(const View<const T, 4>& x, Index b, Index h, Index first = 0) {
+  return {x.data + b * x.stride[0] + h * x.stride[1] + first * x.stride[2], x.stride[2]};
 }
 
-/// to[i] = from[i] / |from[i]|, dense; norms in double; a zero row stays zero.
-void normalize_rows(HeadRows from, Index rows, Index depth, float* to);
-
-bool all_finite(HeadRows from, Index rows, Index depth);
+template <class T>
+bool all_finite(HeadRows<T> from, Index rows, Index depth);
 
 /// A copy with rows `stride` apart, zeros beyond `depth`, and 0 in place of what is not finite.
-void copy_finite(HeadRows from, Index rows, Index depth, float* to, Index stride);
+template <class T>
+void copy_finite(HeadRows<T> from, Index rows, Index depth, compute_t<T>* to, Index stride);
 
 }  // namespace kith

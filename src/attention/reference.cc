@@ -1,164 +1,71 @@
 #include "kith/reference.h"
 
 #include <cmath>
-#include <limits>
 
-#include "attention/geometry.h"
+#include "attention/kernels/kernels.h"
+#include "attention/plain.h"
 
 namespace kith::reference {
 namespace {
 
-constexpr double kNothing = -std::numeric_limits<double>::infinity();
-
-double dot(const double* a, const double* b, Index n) {
-  double sum = 0;
-  for (Index c = 0; c < n; ++c) sum += a[c] * b[c];
-  return sum;
+/// Lengths and prefixes: one number, or one per batch row (or sequence).
+Index entry(const std::vector<Index>& numbers, Index b) {
+  return numbers[numbers.size() == 1 ? 0 : static_cast<std::size_t>(b)];
 }
 
-double squared_distance(const double* a, const double* b, Index n) {
-  double sum = 0;
-  for (Index c = 0; c < n; ++c) sum += (a[c] - b[c]) * (a[c] - b[c]);
-  return sum;
+/// query's and key's numbers of a pair, from arrays with one row for all batch rows or one for each.
+template <class T>
+std::pair<T, T> of_pair(const View<const T, 2>& query, const View<const T, 2>& key, Index b, Index i,
+                        Index j) {
+  return {query(query.shape[0] == 1 ? 0 : b, i), key(key.shape[0] == 1 ? 0 : b, j)};
 }
-
-double length(const double* a, Index n) { return std::sqrt(dot(a, a, n)); }
-
-/// a . b / (|a| |b|); zero vectors stay zero. Divided one after the other: the product of lengths could
-/// overflow.
-double cosine(const double* a, const double* b, Index n) {
-  const double a_length = length(a, n), b_length = length(b, n);
-  if (a_length == 0 || b_length == 0) return dot(a, b, n);  // 0, or NaN where the other one holds a NaN
-  double sum = 0;
-  for (Index c = 0; c < n; ++c) sum += (a[c] / a_length) * (b[c] / b_length);
-  return sum;
-}
-
-double scale_of(const Dot& s, Index depth) {
-  return s.scale.value_or(1.0 / std::sqrt(static_cast<double>(depth)));
-}
-
-// Per similarity: the logit of one pair, and `pull`, which adds d_logit's share to the gradients of the query
-// row, the key row and the parameter.
-
-double logit(const Dot& s, const double* q, const double* k, Index depth) {
-  return scale_of(s, depth) * dot(q, k, depth);
-}
-void pull(const Dot& s, const double* q, const double* k, Index depth, double d_logit, double* d_q,
-          double* d_k, double& d_scale) {
-  const double scale = scale_of(s, depth);
-  for (Index c = 0; c < depth; ++c) {
-    d_q[c] += d_logit * scale * k[c];
-    d_k[c] += d_logit * scale * q[c];
-  }
-  d_scale += d_logit * dot(q, k, depth);
-}
-
-double logit(const Cosine& s, const double* q, const double* k, Index depth) {
-  return cosine(q, k, depth) / s.temperature;
-}
-void pull(const Cosine& s, const double* q, const double* k, Index depth, double d_logit, double* d_q,
-          double* d_k, double& d_temperature) {
-  const double q_length = length(q, depth), k_length = length(k, depth);
-  if (q_length == 0 || k_length == 0) return;
-  // With u = q/|q|, w = k/|k|: d cos/d q = (w - cos u) / |q|, and the same with the roles exchanged.
-  const double cos = cosine(q, k, depth), d_cos = d_logit / s.temperature;
-  for (Index c = 0; c < depth; ++c) {
-    const double u = q[c] / q_length, w = k[c] / k_length;
-    d_q[c] += d_cos * (w - cos * u) / q_length;
-    d_k[c] += d_cos * (u - cos * w) / k_length;
-  }
-  d_temperature -= d_cos * cos / s.temperature;
-}
-
-double logit(const Gaussian& s, const double* q, const double* k, Index depth) {
-  return -squared_distance(q, k, depth) / (2 * s.bandwidth * s.bandwidth);
-}
-void pull(const Gaussian& s, const double* q, const double* k, Index depth, double d_logit, double* d_q,
-          double* d_k, double& d_bandwidth) {
-  const double h = s.bandwidth;
-  for (Index c = 0; c < depth; ++c) {
-    const double share = d_logit * (q[c] - k[c]) / (h * h);
-    d_q[c] -= share;
-    d_k[c] += share;
-  }
-  d_bandwidth += d_logit * squared_distance(q, k, depth) / (h * h * h);
-}
-
-double logit(const Euclidean& s, const double* q, const double* k, Index depth) {
-  return -std::sqrt(squared_distance(q, k, depth)) / s.temperature;
-}
-void pull(const Euclidean& s, const double* q, const double* k, Index depth, double d_logit, double* d_q,
-          double* d_k, double& d_temperature) {
-  const double distance = std::sqrt(squared_distance(q, k, depth));
-  if (distance == 0) return;  // the cone's tip: 0 is a subgradient
-  for (Index c = 0; c < depth; ++c) {
-    const double share = d_logit * (q[c] - k[c]) / (distance * s.temperature);
-    d_q[c] -= share;
-    d_k[c] += share;
-  }
-  d_temperature += d_logit * distance / (s.temperature * s.temperature);
-}
-
-double logit(const Uniform&, const double*, const double*, Index) { return 0; }
-void pull(const Uniform&, const double*, const double*, Index, double, double*, double*, double&) {}
 
 template <class T>
-T* row(const View<T, 4>& view, Index b, Index h, Index i) {
-  return &view(b, h, i, 0);
+plain::Call<T> make_call(View<const double, 4> query, View<const double, 4> key, View<const double, 4> value,
+                         const AttentionOptions& options, const Geometry& n) {
+  return {options,
+          n,
+          plain::lifted<T>(query),
+          plain::lifted<T>(key),
+          plain::lifted<T>(value),
+          plain::number_of<T>(options.similarity, plain::compared_depth(options, n.depth))};
 }
 
-}  // namespace
-
-bool visible(const Mask& mask, Index b, Index i, Index j) {
-  if (mask.causal_offset && j > i + *mask.causal_offset) return false;
-  if (mask.self_offset && j == i + *mask.self_offset) return false;
-  return mask.key_length.empty() || j < mask.key_length[static_cast<std::size_t>(b)];
-}
-
-Result attend(View<const double, 4> query, View<const double, 4> key, View<const double, 4> value,
-              const Similarity& similarity, const Mask& mask) {
-  const Geometry n = check(query, key, value, similarity, mask);
-
-  // query [B, Hq, N, D], key [B, Hk, M, D], value [B, Hk, M, Dv]; row by row:
-  Result result{Array<double, 4>({n.batch, n.heads, n.queries, n.value_depth}),
-                Array<double, 3>({n.batch, n.heads, n.queries}),
-                Array<double, 4>({n.batch, n.heads, n.queries, n.keys})};
+template <class T>
+BasicResult<T> compute(View<const double, 4> query, View<const double, 4> key, View<const double, 4> value,
+                       const AttentionOptions& options) {
+  const Geometry n = check(query, key, value, options);
+  const plain::Call<T> call = make_call<T>(query, key, value, options, n);
+  const Shape<3> rows{n.batch, n.heads, n.queries};
+  const Shape<4> averages{n.batch, n.heads, n.queries, n.value_depth};
+  BasicResult<T> result{
+      Array<T, 4>(averages), Array<T, 3>(rows),    Array<T, 4>({n.batch, n.heads, n.queries, n.keys}),
+      Array<T, 3>(rows),     Array<T, 3>(rows),    Array<T, 3>({n.batch, n.heads, n.keys}),
+      Array<T, 3>(rows),     Array<T, 4>(averages)};
   for (Index b = 0; b < n.batch; ++b) {
     for (Index h = 0; h < n.heads; ++h) {
       for (Index i = 0; i < n.queries; ++i) {
-        const Index g = h / n.group();
+        // 1. the softmax, 2. out [Dv]
+        const plain::Row<T> row = call.row(b, h, i);
+        result.lse(b, h, i) = row.lse;
+        result.entropy(b, h, i) = row.entropy;
+        call.average(row, b, h, i, &result.out(b, h, i, 0));
 
-        // 1. logit [M] of the visible keys, kept where the weights will be, and their maximum. A NaN stays
-        // it.
-        double max = kNothing;
+        // 3. what else the weights of the visible keys say. A NaN stays the largest.
         for (Index j = 0; j < n.keys; ++j) {
-          if (!visible(mask, b, i, j)) continue;
-          const double l = std::visit(
-              [&](const auto& s) { return logit(s, row(query, b, h, i), row(key, b, g, j), n.depth); },
-              similarity);
-          result.weight(b, h, i, j) = l;
-          if (std::isnan(l) || l > max) max = l;
-        }
-
-        // 2. lse; a row that sees nothing, or logits of -inf alone, is done: all its weights are 0.
-        if (max == kNothing) {
-          for (Index j = 0; j < n.keys; ++j) result.weight(b, h, i, j) = 0;
-          result.lse(b, h, i) = kNothing;
-          continue;
-        }
-        double sum = 0;
-        for (Index j = 0; j < n.keys; ++j) {
-          if (visible(mask, b, i, j)) sum += std::exp(result.weight(b, h, i, j) - max);
-        }
-        result.lse(b, h, i) = max + std::log(sum);
-
-        // 3. weight [M] and out [Dv]
-        for (Index j = 0; j < n.keys; ++j) {
-          if (!visible(mask, b, i, j)) continue;
-          double& weight = result.weight(b, h, i, j);
-          weight = std::exp(weight - max) / sum;
-          for (Index c = 0; c < n.value_depth; ++c) result.out(b, h, i, c) += weight * value(b, g, j, c);
+          const auto at = static_cast<std::size_t>(j);
+          if (row.logit[at] == plain::nothing<T>()) continue;
+          const T weight = row.weight[at];
+          result.weight(b, h, i, j) = weight;
+          result.received(b, h, j) += weight;
+          const T kept = call.keep(b, h, i, j) * weight;
+          result.position(b, h, i) += kept * static_cast<T>(j);
+          T& largest = result.largest(b, h, i);
+          if (std::isnan(weight) || weight > largest) largest = weight;
+          for (Index c = 0; c < n.value_depth; ++c) {
+            const T v = call.value(b, h, j)[c];
+            result.second_moment(b, h, i, c) += kept * v * v;
+          }
         }
       }
     }
@@ -166,54 +73,136 @@ Result attend(View<const double, 4> query, View<const double, 4> key, View<const
   return result;
 }
 
-Gradients attend_backward(View<const double, 4> query, View<const double, 4> key, View<const double, 4> value,
-                          const Result& result, View<const double, 4> d_out, const Similarity& similarity,
-                          const Mask& mask, View<const double, 3> d_lse) {
-  const Geometry n = check(query, key, value, similarity, mask);
-  if (d_out.shape != result.out.shape()) throw Error("d_out: its shape needs to be result.out's");
-  if (!d_lse.empty() && d_lse.shape != result.lse.shape()) {
-    throw Error("d_lse: its shape needs to be result.lse's");
+template <int R>
+void check_shape(const char* name, const View<const double, R>& got,
+                 const std::type_identity_t<Shape<R>>& needed) {
+  if (got.shape != needed) throw Error(std::string(name) + ": its shape needs to be that of result's");
+}
+
+}  // namespace
+
+bool visible(const Mask& mask, Index b, Index i, Index j, Index h) {
+  // 1. the sequence, and the places in it
+  const auto query = plain::place(mask.ragged.query, b, i), key = plain::place(mask.ragged.key, b, j);
+  if (query.sequence != key.sequence) return false;
+  const Index s = query.sequence;
+
+  // 2. parts that go by place
+  if (!mask.query_length.empty() && query.index >= entry(mask.query_length, s)) return false;
+  if (key.index < mask.first_key) return false;
+  if (!mask.key_length.empty() && key.index >= entry(mask.key_length, s)) return false;
+  if (mask.causal_offset && key.index > query.index + *mask.causal_offset) {
+    if (mask.prefix.empty() || key.index >= entry(mask.prefix, s)) return false;
+  }
+  if (mask.self_offset && key.index == query.index + *mask.self_offset) return false;
+  if (mask.window) {
+    const Index ahead = key.index - (query.index + mask.window->offset);
+    if (ahead < -mask.window->left || ahead > mask.window->right) return false;
   }
 
-  Gradients gradients{Array<double, 4>(query.shape), Array<double, 4>(key.shape),
-                      Array<double, 4>(value.shape), 0};
+  // 3. parts that are given for each query and key
+  if (!mask.documents.empty()) {
+    const auto [own, other] = of_pair(mask.documents.query, mask.documents.key, b, i, j);
+    if (own != other) return false;
+  }
+  if (!mask.groups.empty()) {
+    const auto [own, other] = of_pair(mask.groups.query, mask.groups.key, b, i, j);
+    if (own == other) return false;
+  }
+  if (!mask.times.empty()) {
+    const auto [own, other] = of_pair(mask.times.query, mask.times.key, b, i, j);
+    if (!(other < own)) return false;
+  }
+  if (mask.blocks != nullptr) {
+    const BlockMap& map = *mask.blocks;
+    if (!plain::repeated(map.allowed.view(), b, h, i / map.query_block, j / map.key_block)) return false;
+  }
+  return mask.allowed.data == nullptr || plain::repeated(mask.allowed, b, h, i, j);
+}
+
+bool dropped(const Dropout& dropout, Index b, Index h, Index i, Index j) {
+  const std::uint64_t stream = kernels::dropout_stream(dropout.seed, b, h);
+  const std::uint32_t bits = kernels::dropout_bits(kernels::dropout_row(stream, i), j);
+  return bits < std::min(std::round(dropout.rate * 0x1p32), 0x1p32 - 1);
+}
+
+Result attend(View<const double, 4> query, View<const double, 4> key, View<const double, 4> value,
+              const AttentionOptions& options) {
+  return compute<double>(query, key, value, options);
+}
+
+Result attend(View<const double, 4> query, View<const double, 4> key, View<const double, 4> value,
+              const Similarity& similarity, const Mask& mask) {
+  return compute<double>(query, key, value, {.similarity = similarity, .mask = mask});
+}
+
+BasicResult<long double> attend_long(View<const double, 4> query, View<const double, 4> key,
+                                     View<const double, 4> value, const AttentionOptions& options) {
+  return compute<long double>(query, key, value, options);
+}
+
+Gradients attend_backward(View<const double, 4> query, View<const double, 4> key, View<const double, 4> value,
+                          const Result& result, const Upstream<double>& upstream,
+                          const AttentionOptions& options) {
+  const Geometry n = check(query, key, value, options);
+  check_shape("out", upstream.out, result.out.shape());
+  if (!upstream.lse.empty()) check_shape("lse", upstream.lse, result.lse.shape());
+  if (!upstream.entropy.empty()) check_shape("entropy", upstream.entropy, result.entropy.shape());
+  if (!upstream.second_moment.empty()) {
+    check_shape("second_moment", upstream.second_moment, result.second_moment.shape());
+  }
+  const plain::Call<double> call = make_call<double>(query, key, value, options, n);
+
+  // 1. of the rows that are compared, query [B, Hq, N, R] and key [B, Hk, M, R], of the values, and of all
+  // else
+  const Array<double, 4> d_out = plain::lifted<double>(upstream.out);
+  const Array<double, 4> d_second_moment = plain::lifted<double>(upstream.second_moment);
+  Array<double, 4> d_query({n.batch, n.heads, n.queries, call.depth()});
+  Array<double, 4> d_key({n.batch, n.key_heads, n.keys, call.depth()});
+  Array<double, 4> d_value(value.shape);
+  plain::Sums<double> sums = call.sums(upstream.bias && options.bias.has_array());
   for (Index b = 0; b < n.batch; ++b) {
     for (Index h = 0; h < n.heads; ++h) {
       for (Index i = 0; i < n.queries; ++i) {
-        if (result.lse(b, h, i) == kNothing) continue;
         const Index g = h / n.group();
-        const double* d_out_row = row(d_out, b, h, i);
-
-        // 1. delta = sum_j w_j (d_out . v_j) = d_out . out, what softmax subtracts. Since d lse/d logit_j is
-        //    w_j too, d_lse joins it.
-        const double delta =
-            dot(d_out_row, &result.out(b, h, i, 0), n.value_depth) - (d_lse.empty() ? 0.0 : d_lse(b, h, i));
-
-        for (Index j = 0; j < n.keys; ++j) {
-          if (!visible(mask, b, i, j)) continue;
-          const double weight = result.weight(b, h, i, j);
-          const double* q = row(query, b, h, i);
-          const double* k = row(key, b, g, j);
-
-          // 2. d_value += w d_out [Dv]
-          for (Index c = 0; c < n.value_depth; ++c) gradients.value(b, g, j, c) += weight * d_out_row[c];
-
-          // 3. d_logit, and through the similarity to d_query [D], d_key [D] and the parameter. A logit of
-          //    -inf has weight 0 whatever its neighborhood: nothing flows, where the formula would say 0
-          //    times infinity.
-          const double d_logit = weight * (dot(d_out_row, row(value, b, g, j), n.value_depth) - delta);
-          std::visit(
-              [&](const auto& s) {
-                if (logit(s, q, k, n.depth) == kNothing) return;
-                pull(s, q, k, n.depth, d_logit, &gradients.query(b, h, i, 0), &gradients.key(b, g, j, 0),
-                     gradients.parameter);
-              },
-              similarity);
-        }
+        plain::RowUpstream<double> row{&d_out(b, h, i, 0)};
+        if (!upstream.lse.empty()) row.lse = upstream.lse(b, h, i);
+        if (!upstream.entropy.empty()) row.entropy = upstream.entropy(b, h, i);
+        if (!d_second_moment.empty()) row.second_moment = &d_second_moment(b, h, i, 0);
+        call.pull(call.row(b, h, i), b, h, i, row, &d_query(b, h, i, 0), plain::head(d_key, b, g),
+                  plain::head(d_value, b, g), sums);
       }
     }
   }
+
+  // 2. from the rows compared to the rows given
+  Gradients gradients;
+  gradients.query = call.given(plain::Side::query, d_query, sums);
+  gradients.key = call.given(plain::Side::key, d_key, sums);
+  gradients.value = std::move(d_value);
+  gradients.parameter = sums.number;
+  gradients.column_bandwidth = std::move(sums.column_bandwidth);
+  gradients.metric = std::move(sums.metric);
+  gradients.query_bandwidth = std::move(sums.query_bandwidth);
+  gradients.key_bandwidth = std::move(sums.key_bandwidth);
+  gradients.bilinear = std::move(sums.bilinear);
+  gradients.query_weight = std::move(sums.query_weight);
+  gradients.key_weight = std::move(sums.key_weight);
+  gradients.score = std::move(sums.score);
+  gradients.soft_cap = sums.soft_cap;
+  gradients.bias = std::move(sums.bias);
+  gradients.relative = std::move(sums.relative);
+  gradients.t5 = std::move(sums.t5);
+  gradients.alibi = std::move(sums.alibi);
+  gradients.sink = std::move(sums.sink);
   return gradients;
+}
+
+Gradients attend_backward(View<const double, 4> query, View<const double, 4> key, View<const double, 4> value,
+                          const Result& result, View<const double, 4> d_out, const Similarity& similarity,
+                          const Mask& mask, View<const double, 3> d_lse) {
+  return attend_backward(query, key, value, result, {.out = d_out, .lse = d_lse},
+                         {.similarity = similarity, .mask = mask});
 }
 
 }  // namespace kith::reference

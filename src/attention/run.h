@@ -2,20 +2,26 @@
 #pragma once
 
 #include "attention/geometry.h"
-#include "attention/lowering.h"
 
 namespace kith {
 
 /// Fills the arrays of `result` that are not empty; they have their shapes already.
-void run_forward(const Geometry& g, const View<const float, 4>& query, const View<const float, 4>& key,
-                 const View<const float, 4>& value, const Lowered& lowered, const Mask& mask, Index top,
-                 int threads, AttentionResult& result, Workspace& workspace);
+template <class T>
+void run_forward(const Geometry& g, const View<const T, 4>& query, const View<const T, 4>& key,
+                 const View<const T, 4>& value, const AttentionOptions& options, int threads,
+                 BasicAttentionResult<compute_t<T>>& result, Workspace& workspace);
 
-/// Fills the gradients of query, key and value and returns dL/dfactor, the gradient of the factor on the
-/// logits' map.
-double run_backward(const Geometry& g, const View<const float, 4>& query, const View<const float, 4>& key,
-                    const View<const float, 4>& value, const Lowered& lowered, const Mask& mask,
-                    const AttentionResult& result, const View<const float, 4>& d_out,
-                    const View<const float, 3>& d_lse, int threads, AttentionGradients& gradients);
+template <class T>
+BasicAttentionGradients<compute_t<T>> run_backward(const Geometry& g, const View<const T, 4>& query,
+                                                   const View<const T, 4>& key, const View<const T, 4>& value,
+                                                   const AttentionOptions& options, int threads,
+                                                   const BasicAttentionResult<compute_t<T>>& result,
+                                                   const Upstream<compute_t<T>>& upstream);
+
+/// Received mass [B, Hq, M] or, with `weights` [B, Hq, N, M], those; `lse` is the forward pass's.
+template <class T>
+void run_weights(const Geometry& g, const View<const T, 4>& query, const View<const T, 4>& key,
+                 const AttentionOptions& options, int threads, const Array<compute_t<T>, 3>& lse,
+                 Array<compute_t<T>, 3>* received, Array<compute_t<T>, 4>* weights);
 
 }  // namespace kith

@@ -3,12 +3,15 @@
 
 #include <cstddef>
 
+#include "attention/mask_plan.h"
 #include "kith/attention.h"
 
 namespace kith {
 
 struct Workspace::Impl {
   Array<std::byte, 1> memory;
+  MaskPlan plan;               ///< of the call at work; kept for its memory
+  Array<float, 1> cache_rows;  ///< a cache's keys and values, gathered from its pages
 };
 
 /// Hands out 64-byte aligned pieces of a workspace. Run the same `take` calls twice: once on a measuring

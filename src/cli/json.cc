@@ -139,6 +139,20 @@ std::string score_json(const Model& model, const Score& score, const std::vector
   return line(json);
 }
 
+std::string attend_json(const AttendSummary& result) {
+  Json files = Json::object();
+  for (const auto& [name, path] : result.files) files[name] = path;
+  return line({{"shape", result.shape},
+               {"dtype", result.dtype},
+               {"similarity", result.similarity},
+               {"seconds", result.seconds},
+               {"files", std::move(files)}});
+}
+
+std::string mask_json(Index queries, Index keys, const std::string& text) {
+  return line({{"queries", queries}, {"keys", keys}, {"mask", text}});
+}
+
 std::string bench_json(const BenchResult& result) {
   Json json = {{"cpu", result.cpu},
                {"instructions", result.instructions},

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kith/neighbors.h"
@@ -26,6 +27,14 @@ struct BenchResult {
   std::vector<KernelTime> kernels;
 };
 
+/// Of `kith attend`: its first output, and every file.
+struct AttendSummary {
+  std::vector<Index> shape;
+  std::string dtype, similarity;
+  double seconds = 0;
+  std::vector<std::pair<std::string, std::string>> files;  ///< what is in it, and its path
+};
+
 const char* name(KernelTime::Unit unit);
 
 /// Each is one line, ended by a line feed.
@@ -34,6 +43,9 @@ std::string fit_json(const std::string& path, const Model& model);
 std::string prediction_json(const Model& model, const Prediction& prediction, std::size_t row, int why);
 std::string score_json(const Model& model, const Score& score, const std::vector<Baseline>& baselines);
 std::string show_json(const std::string& path, const Model& model);
+std::string attend_json(const AttendSummary& result);
+/// A mask drawn as text.
+std::string mask_json(Index queries, Index keys, const std::string& text);
 std::string bench_json(const BenchResult& result);
 
 }  // namespace kith::cli

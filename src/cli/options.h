@@ -5,6 +5,7 @@
 #include <string>
 #include <variant>
 
+#include "cli/attend_options.h"
 #include "kith/neighbors.h"
 #include "kith/table.h"
 
@@ -55,22 +56,28 @@ struct BenchArguments : CommonArguments {
   double seconds = 1;
 };
 
+struct AttendArguments : CommonArguments {
+  AttendOptions attend;
+};
+
 /// --help or --version: text to print, nothing to do.
 struct Message {
   std::string text;
 };
 
-using Command =
-    std::variant<Message, FitArguments, PredictArguments, ScoreArguments, ShowArguments, BenchArguments>;
+using Command = std::variant<Message, FitArguments, PredictArguments, ScoreArguments, ShowArguments,
+                             AttendArguments, BenchArguments>;
 
 /// UsageError says what is wrong with the command and names the help that explains it.
 Command parse(int argc, char** argv);
+Command parse_attend(int argc, char** argv);
 
 void run(const Message& message);
 void run(FitArguments arguments);
 void run(PredictArguments arguments);
 void run(const ScoreArguments& arguments);
 void run(const ShowArguments& arguments);
+void run(const AttendArguments& arguments);
 void run(const BenchArguments& arguments);
 
 }  // namespace kith::cli

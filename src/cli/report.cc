@@ -75,8 +75,8 @@ std::string columns_text(const Model& model, std::size_t limit) {
     const bool ignored = std::isinf(feature.bandwidth);
     table.add({shortened(one_line(feature.name), kNameWidth), kind_text(feature),
                feature.blank > 0 ? percent(feature.blank) : "0 %",
-               ignored ? "ignored" : number(feature.bandwidth), ignored ? "" : fmt::format("+{}", percent(feature.rise)),
-               bar(feature.importance, kBarWidth)});
+               ignored ? "ignored" : number(feature.bandwidth),
+               ignored ? "" : fmt::format("+{}", percent(feature.rise)), bar(feature.importance, kBarWidth)});
   }
   std::string text = table.str();
   if (shown < order.size()) text += fmt::format("  and {} more\n", order.size() - shown);

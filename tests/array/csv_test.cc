@@ -283,8 +283,7 @@ TEST(ReadCsvRefuses, ColumnsThatAreNotThere) {
   EXPECT_EQ(refusal(text, {.categorical = {"x"}}),
             "t.csv: no column 'x', which categorical asks for; it has 'a', 'b'");
   EXPECT_EQ(refusal(text, {.ignore = {"x"}}), "t.csv: no column 'x', which ignore asks for; it has 'a', 'b'");
-  EXPECT_EQ(refusal(text, {.only = {"a", "x"}}),
-            "t.csv: no column 'x', which is needed; it has 'a', 'b'");
+  EXPECT_EQ(refusal(text, {.only = {"a", "x"}}), "t.csv: no column 'x', which is needed; it has 'a', 'b'");
   EXPECT_EQ(refusal(text, {.numeric = {"a"}, .categorical = {"a"}}),
             "t.csv: column 'a' is in both numeric and categorical, needs to be in one");
   EXPECT_EQ(refusal(text, {.ignore = {"a", "b"}}),

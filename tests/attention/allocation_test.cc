@@ -3,10 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cmath>
 #include <cstdlib>
 #include <new>
 
-#include "attention/cases.h"
+#include "attention/case_values.h"
 
 namespace {
 
@@ -62,7 +63,8 @@ namespace kith {
 namespace {
 
 using test::Case;
-using test::Inputs;
+using test::rounded_to;
+using test::Values;
 
 /// Most bytes alive at once during the call, beyond those alive before.
 template <class Call>
@@ -87,24 +89,29 @@ TEST(Allocation, ItIsCounted) {  // or the tests below would pass whatever happe
 }
 
 TEST(Allocation, WarmWorkspaceAllocatesNothing) {
-  for (int similarity = 0; similarity < test::kSimilarityKinds; ++similarity) {
-    for (const int mask : {0, 4, 8}) {
+  using test::MaskPart;
+  for (std::size_t similarity = 0; similarity < test::kSimilarityKinds; ++similarity) {
+    for (const std::vector<MaskPart>& mask : std::vector<std::vector<MaskPart>>{
+             {}, {MaskPart::causal, MaskPart::window}, {MaskPart::key_length, MaskPart::documents}}) {
       Case c;
       c.batch = 2, c.query_heads = 4, c.key_heads = 2, c.queries = 130, c.keys = 300, c.depth = 9;
-      c.value_depth = mask == 0 ? 12 : 3;
-      c.similarity = test::make_similarity(similarity, c.depth);
-      c.mask = test::make_mask(mask, c.batch, c.queries, c.keys);
-      SCOPED_TRACE(describe(c));
-      const Inputs in = make_inputs(c);
-      const AttentionOptions options{
-          .similarity = c.similarity, .mask = c.mask, .want = {.lse = true, .top = 3}, .threads = 1};
+      c.value_depth = mask.empty() ? 12 : 3;
+      c.similarity = static_cast<test::SimilarityKind>(similarity);
+      c.mask = mask;
+      SCOPED_TRACE(line(c));
+      const Values in = make_values(c);
+      const Array<float, 4> query = rounded_to<float>(in.query), key = rounded_to<float>(in.key);
+      const Array<float, 4> value = rounded_to<float>(in.value);
+      AttentionOptions options = in.options;
+      options.want = {.lse = true, .top = 3, .entropy = true, .largest = true, .position = true};
+      options.threads = 1;
       AttentionResult result;
       Workspace workspace;
-      attend(in.query, in.key, in.value, options, result, workspace);
+      attend(query, key, value, options, result, workspace);
       const std::vector<float> first(result.out.begin(), result.out.end());
       const float* memory = result.out.data();
       const long before = allocations;
-      attend(in.query, in.key, in.value, options, result, workspace);
+      attend(query, key, value, options, result, workspace);
       EXPECT_EQ(allocations - before, 0);
       EXPECT_EQ(result.out.data(), memory);
       EXPECT_TRUE(std::equal(first.begin(), first.end(), result.out.begin()));
@@ -117,19 +124,25 @@ struct Peak {
 };
 
 Peak peak_at(Index size, const Similarity& similarity, const Mask& mask) {
-  Case c;
-  c.queries = c.keys = size, c.depth = c.value_depth = 8;
-  const Inputs in = make_inputs(c);
-  const AttentionOptions options{.similarity = similarity, .mask = mask, .want = {.lse = true}, .threads = 1};
+  const auto rows = [size](float step) {
+    Array<float, 4> x({1, 1, size, 8});
+    for (Index i = 0; i < x.size(); ++i) x.data()[i] = std::sin(step * static_cast<float>(i));
+    return x;
+  };
+  const Array<float, 4> query = rows(0.7f), key = rows(1.1f), value = rows(1.7f), d_out = rows(2.3f);
+  AttentionOptions options;
+  options.similarity = similarity;
+  options.mask = mask;
+  options.want.lse = true;
+  options.threads = 1;
   AttentionResult result;
   Peak peak{};
-  peak.forward = peak_of([&] { result = attend(in.query, in.key, in.value, options); });
-  peak.backward =
-      peak_of([&] { attend_backward(in.query, in.key, in.value, result, in.d_out, options, in.d_lse); });
+  peak.forward = peak_of([&] { result = attend(query, key, value, options); });
+  peak.backward = peak_of([&] { attend_backward(query, key, value, result, d_out, options); });
   return peak;
 }
 
-const Similarity kSimilarities[] = {Dot{}, Cosine{}, Gaussian{}, Euclidean{}};
+const Similarity kSimilarities[] = {Dot{}, Cosine{}, Gaussian{}, Euclidean{}, Compact{}};
 
 TEST(Allocation, WeightsAreNeverStored) {
   const double weights = 4096.0 * 4096.0 * sizeof(float);

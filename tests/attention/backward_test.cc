@@ -1,159 +1,269 @@
-// kith::attend_backward against the reference, for every instruction set, at awkward sizes and with awkward
-// numbers.
+// kith::attend_backward against the reference and against finite differences: the gradients of every input
+// and parameter, through every output that has one.
 #include <gtest/gtest.h>
 
-#include "attention/cases.h"
+#include <functional>
+
+#include "attention/agree.h"
 #include "attention/check.h"
-#include "attention/plain_float.h"
 
 namespace kith {
 namespace {
 
-using test::Case;
-using test::ForcedInstructionSet;
-using test::Inputs;
-using test::kEpsilon;
-using test::largest_error;
-using test::to_double;
+using namespace test;
 
-reference::Gradients reference_of(const Inputs& in, const Case& c) {
-  const auto q = to_double(in.query), k = to_double(in.key), v = to_double(in.value);
-  const auto result = reference::attend(q, k, v, c.similarity, c.mask);
-  return reference::attend_backward(q, k, v, result, to_double(in.d_out), c.similarity, c.mask,
-                                    to_double(in.d_lse));
+template <class T>
+void check(const Case& c) {
+  const Values v = make_values(c);
+  const Call<T> call(c, v);
+  AttentionOptions options = backward_options(c, v);
+  const Upstream<double> u = upstream(c, v);
+  const auto reference_result = reference::attend(v.query, v.key, v.value, options);
+  const Flat expected =
+      gradients_of(reference::attend_backward(v.query, v.key, v.value, reference_result, u, options));
+  Named plain = plain_gradients<compute_t<T>>(v, u);
+  for (const auto& [name, numbers] : expected) {
+    const std::string wrong = plain_disagreement(c, name, numbers, plain[name]);
+    ASSERT_EQ(wrong, "") << replay(c);
+  }
+  const std::vector<const char*> names = instruction_sets();
+  for (const char* instructions : names) {
+    const ForcedInstructionSet forced(instructions);
+    ASSERT_STREQ(instruction_set(), instructions);
+    const auto result = call.forward(options);
+    const auto gradients = call.backward(result, options);
+    for (const auto& [name, numbers] : gradients_of(gradients)) {
+      const std::string wrong = disagreement(c, "d_" + name, numbers, expected.at(name), plain[name]);
+      ASSERT_EQ(wrong, "") << instructions << replay(c);
+    }
+    // Threads have nothing to do with vectors: each case tries them on one instruction set.
+    if (instructions != names[c.seed % names.size()]) continue;
+    for (const int threads : {1, 2, 3, 8}) {
+      options.threads = threads;
+      ASSERT_TRUE(same_bits(gradients, call.backward(result, options)))
+          << threads << " threads, " << instructions << replay(c);
+    }
+    options.threads = c.threads;
+  }
 }
 
-/// How wrong an element may be: twice the plain float formula's error on the same input, plus rounding of
-/// what the element is a sum of. Each term carries a weight, which is off by a few epsilon (1 + |lse|)
-/// relatively, since it is exp of a logit minus lse, both rounded.
-struct Bound {
-  double query, key, value, parameter;
+/// 10^15 times a weight's rounding is as large as the gradient itself: nothing to compare, but it is finite.
+template <class T>
+void check_finite(const Case& c) {
+  const Values v = make_values(c);
+  const Call<T> call(c, v);
+  const AttentionOptions options = backward_options(c, v);
+  for (const auto& [name, numbers] : gradients_of(call.backward(call.forward(options), options))) {
+    for (const double x : numbers) ASSERT_TRUE(std::isfinite(x)) << "d_" << name << replay(c);
+  }
+}
+
+/// The list in eight parts, so that ctest can run them side by side.
+class Backward : public testing::TestWithParam<std::size_t> {};
+INSTANTIATE_TEST_SUITE_P(Part, Backward, testing::Range<std::size_t>(0, 8));
+
+TEST_P(Backward, AgreesWithTheReference) {
+  for (std::size_t n = GetParam(); n < cases().size(); n += 8) {
+    const Case& c = cases()[n];
+    with_type(c.dtype, [&]<class T>() {
+      try {
+        c.data == Data::giant ? check_finite<T>(c) : check<T>(c);
+      } catch (const std::exception& error) {
+        ADD_FAILURE() << error.what() << replay(c);
+      }
+    });
+  }
+}
+
+// --- Finite differences of the public call in double, along one random direction per input and parameter.
+
+double loss(const Case& c, const Values& v) {
+  const AttentionOptions options = backward_options(c, v);
+  const auto r = attend(v.query, v.key, v.value, options);
+  const Upstream<double> u = upstream(c, v);
+  const auto along = [](const auto& output, const auto& d) {
+    double sum = 0;
+    for (Index i = 0; i < d.size(); ++i) {
+      if (std::isfinite(output.data()[i])) sum += output.data()[i] * d.data[i];
+    }
+    return sum;
+  };
+  return along(r.out, u.out) + along(r.lse, u.lse) + along(r.entropy, u.entropy) +
+         along(r.second_moment, u.second_moment);
+}
+
+/// Where an input or parameter lies; the values own it all.
+struct Place {
+  std::vector<double*> numbers;
+
+  template <int R>
+  void add(const View<const double, R>& view) {
+    for (Index i = 0; i < view.size(); ++i) numbers.push_back(const_cast<double*>(view.data) + i);
+  }
+  void add(std::vector<double>& list) {
+    for (double& x : list) numbers.push_back(&x);
+  }
 };
 
-Bound bound_of(const Inputs& in, const Case& c, const reference::Gradients& expected) {
-  const test::PlainResult forward = plain_attend(in, c.similarity, c.mask);
-  const test::PlainGradients plain = plain_backward(in, forward, c.similarity, c.mask);
-  const double floor = 4 * kEpsilon * (1 + test::largest_magnitude(forward.lse));
-  // Values and weights below the smallest normal float round by half the smallest denormal, once per term.
-  const double denormal = static_cast<double>(c.queries + c.keys) * 0x1p-149;
-  return {2 * largest_error(plain.query, expected.query) + floor * plain.query_terms + denormal,
-          2 * largest_error(plain.key, expected.key) + floor * plain.key_terms + denormal,
-          2 * largest_error(plain.value, expected.value) + floor * plain.value_terms + denormal,
-          2 * std::fabs(plain.parameter - expected.parameter) + floor * plain.parameter_terms + denormal};
-}
-
-void check(const Case& c) {
-  const Inputs in = make_inputs(c);
-  const reference::Gradients expected = reference_of(in, c);
-  const Bound bound = bound_of(in, c, expected);
-  const AttentionOptions options{
-      .similarity = c.similarity, .mask = c.mask, .want = {.lse = true}, .threads = 1};
-  for (const char* name : instruction_sets()) {
-    const ForcedInstructionSet forced(name);
-    const AttentionResult result = attend(in.query, in.key, in.value, options);
-    const AttentionGradients got =
-        attend_backward(in.query, in.key, in.value, result, in.d_out, options, in.d_lse);
-    EXPECT_LE(largest_error(got.query, expected.query), bound.query)
-        << "d_query " << name << ' ' << describe(c);
-    EXPECT_LE(largest_error(got.key, expected.key), bound.key) << "d_key " << name << ' ' << describe(c);
-    EXPECT_LE(largest_error(got.value, expected.value), bound.value)
-        << "d_value " << name << ' ' << describe(c);
-    EXPECT_LE(std::fabs(got.parameter - expected.parameter), bound.parameter)
-        << "d_parameter " << name << ' ' << describe(c);
+void add_similarity(std::map<std::string, Place>& places, Similarity& similarity, Index depth) {
+  Place& parameter = places["parameter"];
+  if (auto* s = std::get_if<Dot>(&similarity)) {
+    if (!s->scale) s->scale = 1 / std::sqrt(static_cast<double>(depth));
+    parameter.numbers = {&*s->scale};
+  }
+  if (auto* s = std::get_if<Cosine>(&similarity)) parameter.numbers = {&s->temperature};
+  if (auto* s = std::get_if<Gaussian>(&similarity)) parameter.numbers = {&s->bandwidth};
+  if (auto* s = std::get_if<Euclidean>(&similarity)) parameter.numbers = {&s->temperature};
+  if (auto* s = std::get_if<Laplace>(&similarity)) parameter.numbers = {&s->bandwidth};
+  if (auto* s = std::get_if<Compact>(&similarity)) parameter.numbers = {&s->bandwidth};
+  if (auto* s = std::get_if<InverseDistance>(&similarity)) parameter.numbers = {&s->power};
+  if (auto* s = std::get_if<Bilinear>(&similarity)) {
+    parameter.numbers = {&s->scale};
+    places["bilinear"].add(s->matrix);
+  }
+  if (auto* s = std::get_if<Additive>(&similarity)) {
+    places["query_weight"].add(s->query_weight), places["key_weight"].add(s->key_weight);
+    places["score"].add(s->score);
   }
 }
 
-TEST(Backward, AwkwardSizes) {
-  for (const Case& c : test::small_cases()) check(c);
+/// By the names of the gradients.
+std::map<std::string, Place> places_of(Values& v) {
+  std::map<std::string, Place> places;
+  AttentionOptions& o = v.options;
+  places["query"].add(View<const double, 4>(v.query)), places["key"].add(View<const double, 4>(v.key));
+  places["value"].add(View<const double, 4>(v.value));
+  add_similarity(places, o.similarity, v.query.shape()[3]);
+  places["column_bandwidth"].add(o.metric.column_bandwidth), places["metric"].add(o.metric.matrix);
+  places["query_bandwidth"].add(o.adaptive.query), places["key_bandwidth"].add(o.adaptive.key);
+  if (o.soft_cap > 0) places["soft_cap"].numbers = {&o.soft_cap};
+  places["bias"].add(o.bias.array64);
+  if (o.bias.relative) places["relative"].add(o.bias.relative->table);
+  if (o.bias.t5) places["t5"].add(o.bias.t5->table);
+  places["alibi"].add(o.bias.alibi), places["sink"].add(o.sink);
+  return places;
 }
 
-TEST(Backward, ManyKeys) {
-  for (const Case& c : test::big_cases()) check(c);
-}
-
-TEST(Backward, HardNumbers) {
-  for (const Case& c : test::hard_data_cases()) {
-    // 10^15 times a weight's rounding is as large as the gradient itself: nothing to compare.
-    if (c.data != test::Data::giant) check(c);
-  }
-}
-
-// Logits of 10^15 round by 10^8, so a logit minus lse may be as large: the weight must still not exceed 1.
-TEST(Backward, GiantKeyGivesFiniteGradients) {
-  for (const Case& c : test::hard_data_cases()) {
-    if (c.data != test::Data::giant) continue;
-    const Inputs in = make_inputs(c);
-    const AttentionOptions options{.similarity = c.similarity, .mask = c.mask, .want = {.lse = true}};
-    const AttentionResult result = attend(in.query, in.key, in.value, options);
-    const AttentionGradients got =
-        attend_backward(in.query, in.key, in.value, result, in.d_out, options, in.d_lse);
-    bool finite = std::isfinite(got.parameter);
-    for (const auto* gradient : {&got.query, &got.key, &got.value}) {
-      for (const float x : *gradient) finite &= std::isfinite(x);
+void check_slopes(const Case& c) {
+  Values v = make_values(c);
+  auto places = places_of(v);
+  const AttentionOptions options = backward_options(c, v);
+  const auto result = attend(v.query, v.key, v.value, options);
+  const Flat gradients =
+      gradients_of(attend_backward(v.query, v.key, v.value, result, upstream(c, v), options));
+  Random random(c.seed);
+  for (auto& entry : places) {
+    const std::string& name = entry.first;
+    Place& place = entry.second;
+    ASSERT_EQ(place.numbers.empty() ? 0U : gradients.at(name).size(), place.numbers.size())
+        << name << replay(c);
+    std::vector<double> at, direction;
+    double slope = 0, terms = 0;
+    for (std::size_t n = 0; n < place.numbers.size(); ++n) {
+      at.push_back(*place.numbers[n]);
+      direction.push_back(random.normal());
+      slope += gradients.at(name)[n] * direction[n];
+      terms += std::fabs(gradients.at(name)[n] * direction[n]);
     }
-    EXPECT_TRUE(finite) << describe(c);
+    const auto loss_at = [&](double step) {
+      for (std::size_t n = 0; n < at.size(); ++n) *place.numbers[n] = at[n] + step * direction[n];
+      const double value = loss(c, v);
+      for (std::size_t n = 0; n < at.size(); ++n) *place.numbers[n] = at[n];
+      return value;
+    };
+    // Richardson's extrapolation of central differences errs by step^4 f'''''/30 + 1e-16 f / step. Steps
+    // shrink until two agree; a wrong gradient agrees with none.
+    double best = kInfinity, tolerance = 0;
+    for (const double step : {1e-3, 1e-4, 1e-5}) {
+      const double wide = (loss_at(step) - loss_at(-step)) / (2 * step);
+      const double narrow = (loss_at(step / 2) - loss_at(-step / 2)) / step;
+      best = std::min(best, std::fabs((4 * narrow - wide) / 3 - slope));
+      tolerance = 1e-6 * (1 + terms);
+      if (best <= tolerance) break;
+    }
+    ASSERT_LE(best, tolerance) << "d_" << name << ", slope " << slope << replay(c);
   }
 }
 
-TEST(Backward, LseGradientIsOptional) {
-  const Case c{.query_heads = 2, .key_heads = 1, .queries = 30, .keys = 70, .depth = 5, .value_depth = 4};
-  const Inputs in = make_inputs(c);
-  const AttentionOptions options{.want = {.lse = true}};
-  const AttentionResult result = attend(in.query, in.key, in.value, options);
-  const Array<float, 3> zero(in.d_lse.shape());
-  EXPECT_TRUE(test::same_bits(attend_backward(in.query, in.key, in.value, result, in.d_out, options),
-                              attend_backward(in.query, in.key, in.value, result, in.d_out, options, zero)));
+TEST(Backward, AgreesWithFiniteDifferences) {
+  std::size_t checked = 0;
+  for (Case c : cases()) {
+    if (checked == 200) break;
+    c.dtype = Dtype::float64, c.layout = Layout::dense;
+    if (c.data != Data::normal ||
+        c.batch * c.query_heads * c.queries * c.keys * (c.depth + c.value_depth) > 30000)
+      continue;
+    if (c.queries * c.keys == 0 && checked % 10 != 0) continue;
+    check_slopes(c);
+    ++checked;
+  }
+  EXPECT_TRUE(checked == 200 || cases().size() < 1000) << checked;
+}
+
+// --- What follows from the formula alone.
+
+TEST(Backward, MissingUpstreamIsZeroUpstream) {
+  for (std::size_t n = 0; n < cases().size(); n += 20) {
+    Case c = cases()[n];
+    c.dtype = Dtype::float64;
+    Values v = make_values(c);
+    AttentionOptions options = backward_options(c, v);
+    options.want = {.lse = true, .entropy = true, .second_moment = true};
+    const auto result = attend(v.query, v.key, v.value, options);
+    const Array<double, 3> zero(v.d_lse.shape());
+    const Array<double, 4> zeros(v.d_out.shape());
+    Upstream<double> none, all;
+    none.out = all.out = v.d_out;
+    all.lse = all.entropy = zero, all.second_moment = zeros;
+    const auto without = attend_backward(v.query, v.key, v.value, result, none, options);
+    const auto with = attend_backward(v.query, v.key, v.value, result, all, options);
+    EXPECT_TRUE(same_numbers(without.query, with.query)) << replay(c);
+    EXPECT_TRUE(same_numbers(without.key, with.key)) << replay(c);
+    EXPECT_TRUE(same_numbers(without.value, with.value)) << replay(c);
+    EXPECT_TRUE(without.bias.empty()) << replay(c);
+  }
 }
 
 // With d_out = 0 all that flows comes through lse: its gradient in the logits is the weights.
 TEST(Backward, LseAlone) {
-  const Case c{.queries = 40, .keys = 90, .depth = 6, .value_depth = 3, .similarity = Dot{.scale = 1.0}};
-  Inputs in = make_inputs(c);
-  for (float& x : in.d_out) x = 0;
-  for (float& x : in.d_lse) x = 1;
-  const AttentionOptions options{.similarity = c.similarity, .want = {.lse = true}};
-  const AttentionResult result = attend(in.query, in.key, in.value, options);
-  const AttentionGradients got =
-      attend_backward(in.query, in.key, in.value, result, in.d_out, options, in.d_lse);
-  const auto k = to_double(in.key);
-  const Array<double, 4> mean_key = reference::attend(to_double(in.query), k, k, c.similarity).out;
-  EXPECT_LE(largest_error(got.query, mean_key), 32 * kEpsilon * test::largest_magnitude(k));
-  for (const float x : got.value) EXPECT_EQ(x, 0);
+  const Case c{
+      .queries = 40, .keys = 90, .depth = 6, .value_depth = 3, .dtype = Dtype::float64, .upstream = kLse};
+  Values v = make_values(c);
+  for (double& x : v.d_out) x = 0;
+  for (double& x : v.d_lse) x = 1;
+  v.options.similarity = Dot{.scale = 1.0};
+  const AttentionOptions options = backward_options(c, v);
+  const auto result = attend(v.query, v.key, v.value, options);
+  const auto got = attend_backward(v.query, v.key, v.value, result, upstream(c, v), options);
+  const Array<double, 4> mean_key = attend(v.query, v.key, v.key, options).out;
+  for (Index i = 0; i < mean_key.size(); ++i) EXPECT_NEAR(got.query.data()[i], mean_key.data()[i], 1e-13);
+  for (const double x : got.value) EXPECT_EQ(x, 0);
 }
 
 // The kinks, where the gradient is 0 by definition and the formula is 0/0.
 TEST(Backward, Kinks) {
-  const Case c{.queries = 60, .keys = 60, .depth = 4, .value_depth = 2};
-  Inputs in = make_inputs(c);
-  in.key = in.query;
-  for (Index x = 0; x < c.depth; ++x) in.query(0, 0, 7, x) = in.key(0, 0, 9, x) = 0;
-  for (const Similarity& similarity : {Similarity(Euclidean{}), Similarity(Cosine{})}) {
-    Case kinked = c;
-    kinked.similarity = similarity;
-    const reference::Gradients expected = reference_of(in, kinked);
-    const Bound bound = bound_of(in, kinked, expected);
-    const AttentionOptions options{.similarity = similarity, .want = {.lse = true}};
-    for (const char* name : instruction_sets()) {
-      const ForcedInstructionSet forced(name);
-      const AttentionResult result = attend(in.query, in.key, in.value, options);
-      const AttentionGradients got =
-          attend_backward(in.query, in.key, in.value, result, in.d_out, options, in.d_lse);
-      EXPECT_LE(largest_error(got.query, expected.query), bound.query) << name << ' ' << describe(kinked);
-      EXPECT_LE(largest_error(got.key, expected.key), bound.key) << name << ' ' << describe(kinked);
+  for (const SimilarityKind kind :
+       {SimilarityKind::euclidean, SimilarityKind::cosine, SimilarityKind::laplace,
+        SimilarityKind::triangular, SimilarityKind::inverse_2}) {
+    const Case c{
+        .queries = 60, .keys = 60, .depth = 4, .value_depth = 2, .similarity = kind, .upstream = kLse};
+    Values v = make_values(c);
+    v.key = v.query;
+    for (Index x = 0; x < c.depth; ++x) v.query(0, 0, 7, x) = v.key(0, 0, 9, x) = 0;
+    const AttentionOptions options = backward_options(c, v);
+    const Upstream<double> u = upstream(c, v);
+    const auto r = reference::attend(v.query, v.key, v.value, options);
+    const Flat expected = gradients_of(reference::attend_backward(v.query, v.key, v.value, r, u, options));
+    Named plain = plain_gradients<float>(v, u);
+    const Call<float> call(c, v);
+    for (const char* instructions : instruction_sets()) {
+      const ForcedInstructionSet forced(instructions);
+      for (const auto& [name, numbers] : gradients_of(call.backward(call.forward(options), options))) {
+        EXPECT_EQ(disagreement(c, name, numbers, expected.at(name), plain[name]), "")
+            << instructions << replay(c);
+      }
     }
   }
-}
-
-TEST(Backward, UniformHasNoGradientInQueryAndKey) {
-  const Case c{.queries = 20, .keys = 30, .depth = 3, .value_depth = 2, .similarity = Uniform{}};
-  const Inputs in = make_inputs(c);
-  const AttentionOptions options{.similarity = Uniform{}, .want = {.lse = true}};
-  const AttentionResult result = attend(in.query, in.key, in.value, options);
-  const AttentionGradients got =
-      attend_backward(in.query, in.key, in.value, result, in.d_out, options, in.d_lse);
-  for (const float x : got.query) EXPECT_EQ(x, 0);
-  for (const float x : got.key) EXPECT_EQ(x, 0);
-  EXPECT_EQ(got.parameter, 0);
 }
 
 }  // namespace

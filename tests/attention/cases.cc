@@ -1,169 +1,145 @@
 #include "attention/cases.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <numbers>
+#include <span>
 #include <sstream>
+#include <stdexcept>
 
 namespace kith::test {
 namespace {
 
-const char* name_of(Data data) {
-  switch (data) {
-    case Data::normal:
-      return "normal";
-    case Data::shifted:
-      return "shifted";
-    case Data::large:
-      return "large";
-    case Data::duplicate:
-      return "duplicate";
-    case Data::denormal:
-      return "denormal";
-    case Data::spread:
-      return "spread";
-    case Data::giant:
-      return "giant";
+// Names in the order of the enumerators.
+constexpr const char* kSimilarityNames[] = {
+    "dot",          "dot_scale",   "cosine",     "gaussian", "euclidean", "laplace",
+    "epanechnikov", "boxcar",      "triangular", "biweight", "tricube",   "inverse_1",
+    "inverse_2",    "inverse_3_5", "bilinear",   "additive", "uniform"};
+constexpr const char* kMetricNames[] = {"none", "columns", "matrix"};
+constexpr const char* kAdaptiveNames[] = {"none", "query", "key", "both"};
+constexpr const char* kRotaryNames[] = {"none",   "half",      "interleaved", "partial",
+                                        "scaled", "frequency", "positions"};
+constexpr const char* kMaskNames[] = {
+    "causal",    "causal_end", "causal_early", "window",     "key_length",   "query_length", "ragged",
+    "documents", "prefix",     "self",         "groups",     "times",        "blocks",       "dilated",
+    "global",    "array",      "array_rows",   "array_keys", "array_strided"};
+constexpr const char* kBiasNames[] = {"array",        "array_rows", "array_heads",    "array_column",
+                                      "array_hidden", "relative",   "relative_heads", "t5",
+                                      "t5_causal",    "alibi",      "alibi_heads"};
+constexpr const char* kSinkNames[] = {"none", "one", "heads"};
+constexpr const char* kOutputNames[] = {"lse", "entropy", "largest", "top", "received", "position", "moment"};
+constexpr const char* kLayoutNames[] = {"dense", "rows", "heads", "unaligned"};
+constexpr const char* kDataNames[] = {"normal",   "shifted", "large", "duplicate",
+                                      "denormal", "spread",  "giant"};
+
+using Names = std::span<const char* const>;
+
+std::size_t find(Names names, std::string_view name) {
+  for (std::size_t n = 0; n < names.size(); ++n) {
+    if (name == names[n]) return n;
   }
-  return "?";
+  throw std::invalid_argument(fmt::format("no such name in a case: {}", name));
 }
 
-void write(std::ostream& s, const Dot& x) {
-  s << "Dot";
-  if (x.scale) s << '(' << *x.scale << ')';
-}
-void write(std::ostream& s, const Cosine& x) { s << "Cosine(" << x.temperature << ')'; }
-void write(std::ostream& s, const Gaussian& x) { s << "Gaussian(" << x.bandwidth << ')'; }
-void write(std::ostream& s, const Euclidean& x) { s << "Euclidean(" << x.temperature << ')'; }
-void write(std::ostream& s, const Uniform&) { s << "Uniform"; }
-
-void write(std::ostream& s, const Mask& mask) {
-  if (mask.causal_offset) s << " causal(" << *mask.causal_offset << ')';
-  if (mask.self_offset) s << " exclude_self(" << *mask.self_offset << ')';
-  if (mask.key_length.empty()) return;
-  s << " key_length(";
-  for (const Index length : mask.key_length) s << length << ' ';
-  s << ')';
+template <class Kind>
+const char* one(Names names, Kind kind) {
+  return names[static_cast<std::size_t>(kind)];
 }
 
-/// Walks a list round and round, so that axes of different lengths meet in ever new combinations.
-template <class T>
-T turn(std::initializer_list<T> list, std::size_t step) {
-  return list.begin()[step % list.size()];
-}
-
-struct Heads {
-  Index batch, query, key;
-};
-
-Case nth_case(std::size_t n, Index queries, Index keys, Index depth, Index value_depth, int similarity,
-              int mask) {
-  const Heads heads =
-      turn<Heads>({{1, 1, 1}, {2, 1, 1}, {1, 4, 2}, {2, 3, 1}, {3, 2, 2}, {1, 2, 1}, {1, 1, 1}}, n);
-  Case c;
-  c.batch = heads.batch, c.query_heads = heads.query, c.key_heads = heads.key;
-  c.queries = queries, c.keys = keys, c.depth = depth, c.value_depth = value_depth;
-  c.similarity = make_similarity(similarity, depth);
-  c.mask = make_mask(mask, heads.batch, queries, keys);
-  c.seed = n + 1;
-  return c;
-}
-
-std::vector<Case> make_small_cases() {
-  const auto kDepths = {1, 2, 3, 7, 8, 15, 16, 17, 31, 33, 64, 80, 128};
-  const auto kValueDepths = {1, 2, 3, 4, 5, 8, 9, 16, 17, 48, 64, 70};
-  const auto kSizes = {0, 1, 2, 3, 7, 47, 48, 49, 96, 97, 191, 192, 193, 300};
-  std::vector<Case> list;
-  const auto add = [&](Index queries, Index keys, Index depth, Index value_depth, int similarity, int mask) {
-    list.push_back(nth_case(list.size(), queries, keys, depth, value_depth, similarity, mask));
-  };
-  // Every similarity with every mask,
-  for (int similarity = 0; similarity < kSimilarityKinds; ++similarity) {
-    for (int mask = 0; mask < kMaskKinds; ++mask) {
-      for (std::size_t size = 0; size < 3; ++size) {
-        const std::size_t n = list.size();
-        add(turn<Index>({33, 100, 7, 193}, n), turn<Index>({50, 195, 97}, size),
-            turn<Index>({5, 16, 3, 20, 64}, n), turn<Index>({1, 6, 12, 32}, n + size), similarity, mask);
-      }
-    }
+template <class Kind>
+std::string several(Names names, const std::vector<Kind>& kinds, char between) {
+  std::string text;
+  for (const Kind kind : kinds) {
+    if (!text.empty()) text.push_back(between);
+    text.append(one(names, kind));
   }
-  // every depth with every value depth,
-  for (const Index depth : kDepths) {
-    for (const Index value_depth : kValueDepths) {
-      const std::size_t n = list.size();
-      add(turn<Index>({9, 34, 1}, n), turn<Index>({20, 65, 50, 3, 200}, n), depth, value_depth,
-          static_cast<int>(n % kSimilarityKinds), static_cast<int>(n / 2 % kMaskKinds));
-    }
-  }
-  // every number of queries with every number of keys.
-  for (const Index queries : kSizes) {
-    for (const Index keys : kSizes) {
-      const std::size_t n = list.size();
-      add(queries, keys, turn<Index>({2, 9, 16, 4, 24}, n), turn<Index>({1, 8, 11}, n),
-          static_cast<int>(n % (kSimilarityKinds - 1)), static_cast<int>(n / 3 % kMaskKinds));
-    }
-  }
-  return list;
+  return text.empty() ? "none" : text;
 }
 
-std::vector<Case> make_big_cases() {
-  std::vector<Case> list;
-  const auto add = [&](Index queries, Index keys, Index depth, Index value_depth, int similarity, int mask) {
-    Case c = nth_case(0, queries, keys, depth, value_depth, similarity, mask);
-    c.seed = 1000 + list.size();
-    list.push_back(c);
-  };
-  add(1921, 2500, 3, 2, 3, 0);
-  add(2500, 1921, 4, 5, 0, 7);
-  add(49, 1921, 64, 64, 0, 1);
-  add(97, 2500, 64, 48, 0, 0);
-  add(5, 2500, 33, 9, 2, 6);
-  add(1, 4100, 16, 1, 4, 0);
-  add(97, 4100, 8, 3, 3, 4);
-  add(193, 1920, 16, 16, 4, 2);
-  add(7, 2500, 2, 17, 5, 4);
-  add(2500, 48, 17, 8, 1, 5);
-  return list;
+std::string set(unsigned outputs) {
+  std::vector<int> bits;
+  for (int bit = 0; bit < 7; ++bit) {
+    if ((outputs >> bit & 1U) != 0) bits.push_back(bit);
+  }
+  return several(kOutputNames, bits, '+');
 }
 
-std::vector<Case> make_hard_data_cases() {
-  std::vector<Case> list;
-  for (const Data data :
-       {Data::shifted, Data::large, Data::duplicate, Data::denormal, Data::spread, Data::giant}) {
-    for (int similarity = 0; similarity < kSimilarityKinds; ++similarity) {
-      for (const Index depth : {1, 3, 16, 40}) {
-        const std::size_t n = list.size();
-        Case c =
-            nth_case(n, turn<Index>({30, 100}, n / 4), turn<Index>({60, 200, 350}, n), depth,
-                     turn<Index>({1, 12, 4, 33}, n / 2), similarity, static_cast<int>(n / 3 % kMaskKinds));
-        c.data = data;
-        c.seed = 2000 + n;
-        list.push_back(c);
-      }
-    }
+template <class Kind>
+std::vector<Kind> parse_several(Names names, std::string_view text, char between) {
+  std::vector<Kind> kinds;
+  if (text == "none") return kinds;
+  while (true) {
+    const std::size_t end = std::min(text.find(between), text.size());
+    kinds.push_back(static_cast<Kind>(find(names, text.substr(0, end))));
+    if (end == text.size()) return kinds;
+    text.remove_prefix(end + 1);
   }
-  return list;
 }
 
-void fill(Array<float, 4>& rows, Random& random, Data data) {
-  for (float& x : rows) {
-    switch (data) {
-      case Data::shifted:
-        x = static_cast<float>(1000 + random.normal());
-        break;
-      case Data::large:
-        x = static_cast<float>(100 * random.normal());
-        break;
-      case Data::duplicate:
-        x = static_cast<float>(random.below(3) - 1);
-        break;
-      case Data::spread:
-        x = static_cast<float>(12 * random.normal());
-        break;
-      default:
-        x = static_cast<float>(random.normal());
-        break;
-    }
-  }
+/// Part of a word, e.g. "N33": its key and what follows the '='.
+std::pair<std::string, std::string> split(const std::string& word) {
+  const std::size_t at = word.find('=');
+  if (at == std::string::npos) throw std::invalid_argument(fmt::format("not KEY=VALUE in a case: {}", word));
+  return {word.substr(0, at), word.substr(at + 1)};
+}
+
+void assign(Case& c, const std::string& key, const std::string& value) {
+  const auto number = [&] { return static_cast<Index>(std::stoll(value)); };
+  if (key == "B")
+    c.batch = number();
+  else if (key == "Hq")
+    c.query_heads = number();
+  else if (key == "Hk")
+    c.key_heads = number();
+  else if (key == "N")
+    c.queries = number();
+  else if (key == "M")
+    c.keys = number();
+  else if (key == "D")
+    c.depth = number();
+  else if (key == "Dv")
+    c.value_depth = number();
+  else if (key == "similarity")
+    c.similarity = static_cast<SimilarityKind>(find(kSimilarityNames, value));
+  else if (key == "metric")
+    c.metric = static_cast<MetricKind>(find(kMetricNames, value));
+  else if (key == "adaptive")
+    c.adaptive = static_cast<AdaptiveKind>(find(kAdaptiveNames, value));
+  else if (key == "rotary")
+    c.rotary = static_cast<RotaryKind>(find(kRotaryNames, value));
+  else if (key == "cap")
+    c.soft_cap = std::stod(value);
+  else if (key == "bias")
+    c.bias = parse_several<BiasPart>(kBiasNames, value, '+');
+  else if (key == "sink")
+    c.sink = static_cast<SinkKind>(find(kSinkNames, value));
+  else if (key == "mask")
+    c.mask = parse_several<MaskPart>(kMaskNames, value, '&');
+  else if (key == "dropout")
+    c.dropout = std::stod(value);
+  else if (key == "outputs" || key == "upstream") {
+    unsigned bits = 0;
+    for (const int bit : parse_several<int>(kOutputNames, value, '+')) bits |= 1U << bit;
+    (key == "outputs" ? c.outputs : c.upstream) = bits;
+  } else if (key == "dtype") {
+    const auto* found =
+        std::find_if(std::begin(kDtypes), std::end(kDtypes), [&](Dtype d) { return kith::name(d) == value; });
+    if (found == std::end(kDtypes))
+      throw std::invalid_argument(fmt::format("no such dtype in a case: {}", value));
+    c.dtype = *found;
+  } else if (key == "layout")
+    c.layout = static_cast<Layout>(find(kLayoutNames, value));
+  else if (key == "data")
+    c.data = static_cast<Data>(find(kDataNames, value));
+  else if (key == "threads")
+    c.threads = static_cast<int>(number());
+  else if (key == "seed")
+    c.seed = std::stoull(value);
+  else
+    throw std::invalid_argument(fmt::format("no such key in a case: {}", key));
 }
 
 }  // namespace
@@ -180,105 +156,68 @@ double Random::normal() {  // Box-Muller
   return radius * std::cos(2 * std::numbers::pi * uniform());
 }
 
-std::string describe(const Case& c) {
-  std::ostringstream s;
-  s << "B " << c.batch << " Hq " << c.query_heads << " Hk " << c.key_heads << " N " << c.queries << " M "
-    << c.keys << " D " << c.depth << " Dv " << c.value_depth << ' ';
-  std::visit([&](const auto& similarity) { write(s, similarity); }, c.similarity);
-  write(s, c.mask);
-  s << " data " << name_of(c.data) << " seed " << c.seed;
-  return s.str();
+std::string name(SimilarityKind kind) { return one(kSimilarityNames, kind); }
+std::string name(const std::vector<MaskPart>& parts) { return several(kMaskNames, parts, '&'); }
+std::string name(const std::vector<BiasPart>& parts) { return several(kBiasNames, parts, '+'); }
+
+std::string line(const Case& c) {
+  std::string text =
+      fmt::format("B={} Hq={} Hk={} N={} M={} D={} Dv={} similarity={}", c.batch, c.query_heads, c.key_heads,
+                  c.queries, c.keys, c.depth, c.value_depth, name(c.similarity));
+  const auto add = [&](const char* key, const std::string& value, bool usual) {
+    if (!usual) text += fmt::format(" {}={}", key, value);
+  };
+  add("metric", one(kMetricNames, c.metric), c.metric == MetricKind::none);
+  add("adaptive", one(kAdaptiveNames, c.adaptive), c.adaptive == AdaptiveKind::none);
+  add("rotary", one(kRotaryNames, c.rotary), c.rotary == RotaryKind::none);
+  add("cap", fmt::format("{}", c.soft_cap), c.soft_cap == 0);
+  add("bias", name(c.bias), c.bias.empty());
+  add("sink", one(kSinkNames, c.sink), c.sink == SinkKind::none);
+  add("mask", name(c.mask), c.mask.empty());
+  add("dropout", fmt::format("{}", c.dropout), c.dropout == 0);
+  add("dtype", std::string(kith::name(c.dtype)), false);
+  add("outputs", set(c.outputs), false);
+  add("upstream", set(c.upstream), c.upstream == 0);
+  add("layout", one(kLayoutNames, c.layout), c.layout == Layout::dense);
+  add("data", one(kDataNames, c.data), c.data == Data::normal);
+  add("threads", fmt::format("{}", c.threads), c.threads == 1);
+  add("seed", fmt::format("{}", c.seed), false);
+  return text;
 }
 
-Inputs make_inputs(const Case& c) {
-  Random random(c.seed);
-  Inputs in{Array<float, 4>({c.batch, c.query_heads, c.queries, c.depth}),
-            Array<float, 4>({c.batch, c.key_heads, c.keys, c.depth}),
-            Array<float, 4>({c.batch, c.key_heads, c.keys, c.value_depth}),
-            Array<float, 4>({c.batch, c.query_heads, c.queries, c.value_depth}),
-            Array<float, 3>({c.batch, c.query_heads, c.queries})};
-  fill(in.query, random, c.data);
-  fill(in.key, random, c.data);
-  fill(in.value, random, Data::normal);
-  fill(in.d_out, random, Data::normal);
-  for (float& x : in.d_lse) x = static_cast<float>(random.normal());
-  if (c.data == Data::denormal) {
-    for (float& x : in.value) x *= 1e-40F;
+Case parse(std::string_view text) {
+  Case c;
+  std::istringstream words{std::string(text)};
+  for (std::string word; words >> word;) {
+    const auto [key, value] = split(word);
+    assign(c, key, value);
   }
-  if (c.data == Data::giant && c.keys > 0) {
-    const Index j = c.keys / 2;
-    for (Index x = 0; x < c.depth; ++x) in.key(0, 0, j, x) *= 1e15F;
-  }
-  return in;
+  return c;
 }
 
-Similarity make_similarity(int kind, Index depth) {
-  const double root = std::sqrt(static_cast<double>(depth));
-  switch (kind) {
-    case 0:
-      return Dot{};
-    case 1:
-      return Dot{.scale = 0.7 / root};
-    case 2:
-      return Cosine{.temperature = 0.3};
-    case 3:
-      return Gaussian{.bandwidth = 0.6 * root};
-    case 4:
-      return Euclidean{.temperature = 0.5};
-    default:
-      return Uniform{};
-  }
+bool takes_metric(SimilarityKind kind) {
+  return kind != SimilarityKind::bilinear && kind != SimilarityKind::additive &&
+         kind != SimilarityKind::uniform;
+}
+bool takes_adaptive(SimilarityKind kind) {
+  return kind != SimilarityKind::additive && kind != SimilarityKind::uniform;
+}
+bool compact(SimilarityKind kind) {
+  return kind >= SimilarityKind::epanechnikov && kind <= SimilarityKind::tricube;
+}
+bool has(const std::vector<MaskPart>& mask, MaskPart part) {
+  return std::find(mask.begin(), mask.end(), part) != mask.end();
+}
+bool has(const std::vector<BiasPart>& bias, BiasPart part) {
+  return std::find(bias.begin(), bias.end(), part) != bias.end();
 }
 
-Mask make_mask(int kind, Index batch, Index queries, Index keys) {
-  Mask mask;
-  switch (kind) {
-    case 0:
-      break;
-    case 1:
-      mask.causal_offset = 0;
-      break;
-    case 2:
-      mask.causal_offset = keys - queries;
-      break;
-    case 3:
-      mask.causal_offset = -2;
-      break;
-    case 4:
-      mask.self_offset = 0;
-      break;
-    case 5:
-      mask.self_offset = 5;
-      break;
-    case 6:
-    case 8:
-      for (Index b = 0; b < batch; ++b)
-        mask.key_length.push_back(b == 1 ? 0 : keys - std::min<Index>(keys, b * 9 + 3));
-      break;
-    default:
-      break;
-  }
-  if (kind == 7) {
-    mask.causal_offset = 4;
-    mask.self_offset = -1;
-  }
-  if (kind == 8) {
-    mask.causal_offset = 1;
-    mask.self_offset = 1;
-  }
-  return mask;
-}
-
-const std::vector<Case>& small_cases() {
-  static const std::vector<Case> list = make_small_cases();
-  return list;
-}
-const std::vector<Case>& big_cases() {
-  static const std::vector<Case> list = make_big_cases();
-  return list;
-}
-const std::vector<Case>& hard_data_cases() {
-  static const std::vector<Case> list = make_hard_data_cases();
+const std::vector<Case>& cases() {
+  static const std::vector<Case> list = [] {
+    if (const char* text = std::getenv("KITH_CASE")) return std::vector<Case>{parse(text)};
+    const char* count = std::getenv("KITH_CASES");
+    return make_cases(count != nullptr ? std::stoul(count) : 2500);
+  }();
   return list;
 }
 

@@ -23,18 +23,36 @@ template <class T, int R>
 bool same_bits(const Array<T, R>& a, const Array<T, R>& b) {
   return a.shape() == b.shape() && same_bits(a.data(), b.data(), a.size());
 }
-inline bool same_bits(const AttentionResult& a, const AttentionResult& b) {
+template <class Real>
+bool same_bits(const BasicAttentionResult<Real>& a, const BasicAttentionResult<Real>& b) {
   return same_bits(a.out, b.out) && same_bits(a.lse, b.lse) && same_bits(a.top_weight, b.top_weight) &&
-         same_bits(a.top_key, b.top_key);
+         same_bits(a.top_key, b.top_key) && same_bits(a.entropy, b.entropy) &&
+         same_bits(a.largest, b.largest) && same_bits(a.received, b.received) &&
+         same_bits(a.position, b.position) && same_bits(a.second_moment, b.second_moment);
 }
-inline bool same_bits(const AttentionGradients& a, const AttentionGradients& b) {
+inline bool same_bits(const std::vector<double>& a, const std::vector<double>& b) {
+  return a.size() == b.size() && same_bits(a.data(), b.data(), static_cast<Index>(a.size()));
+}
+/// What belongs to all rows together: gradients of numbers, tables and matrices.
+template <class Real>
+bool same_parameter_bits(const BasicAttentionGradients<Real>& a, const BasicAttentionGradients<Real>& b) {
+  return same_bits(&a.parameter, &b.parameter, 1) && same_bits(a.column_bandwidth, b.column_bandwidth) &&
+         same_bits(a.metric, b.metric) && same_bits(a.query_bandwidth, b.query_bandwidth) &&
+         same_bits(a.key_bandwidth, b.key_bandwidth) && same_bits(a.bilinear, b.bilinear) &&
+         same_bits(a.query_weight, b.query_weight) && same_bits(a.key_weight, b.key_weight) &&
+         same_bits(a.score, b.score) && same_bits(&a.soft_cap, &b.soft_cap, 1) && same_bits(a.bias, b.bias) &&
+         same_bits(a.relative, b.relative) && same_bits(a.t5, b.t5) && same_bits(a.alibi, b.alibi) &&
+         same_bits(a.sink, b.sink);
+}
+template <class Real>
+bool same_bits(const BasicAttentionGradients<Real>& a, const BasicAttentionGradients<Real>& b) {
   return same_bits(a.query, b.query) && same_bits(a.key, b.key) && same_bits(a.value, b.value) &&
-         same_bits(&a.parameter, &b.parameter, 1);
+         same_parameter_bits(a, b);
 }
 
 /// Equal as numbers: like same_bits, but the sign of a zero does not count.
-template <int R>
-bool same_numbers(const Array<float, R>& a, const Array<float, R>& b) {
+template <class T, int R>
+bool same_numbers(const Array<T, R>& a, const Array<T, R>& b) {
   if (a.shape() != b.shape()) return false;
   for (Index i = 0; i < a.size(); ++i) {
     if (a.data()[i] != b.data()[i]) return false;

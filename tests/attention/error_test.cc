@@ -1,49 +1,181 @@
-// Wrong calls: kith::Error, naming the argument, what it got and what it needs.
+// Wrong calls: kith::Error, naming the argument, what it got and what it needs. Shapes and memory, what the
+// backward pass needs, and that the public calls check.
 #include <gtest/gtest.h>
 
-#include <functional>
+#include <cmath>
+#include <limits>
 
-#include "attention/cases.h"
-#include "attention/check.h"
+#include "attention/wrong_call.h"
 
 namespace kith {
 namespace {
 
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+using namespace test;
 
-/// The call fails; its message starts with the argument's name and holds the telling figures.
-void expect_error(const std::function<void()>& call, const std::string& argument,
-                  const std::vector<std::string>& figures = {}) {
-  try {
-    call();
-    ADD_FAILURE() << argument << ": no error";
-  } catch (const Error& error) {
-    const std::string message = error.what();
-    EXPECT_EQ(message.substr(0, argument.size() + 1), argument + ":") << message;
-    for (const std::string& figure : figures) {
-      EXPECT_NE(message.find(figure), std::string::npos) << '"' << message << "\" lacks " << figure;
-    }
-    EXPECT_EQ(message.find('\n'), std::string::npos) << message;
-  }
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr Index kMost = std::numeric_limits<Index>::max();
+
+TEST(Errors, TheRightCallHasNone) {
+  expect_right([](Call&) {});
+  const Call call;
+  EXPECT_NO_THROW(attend_backward(call.query, call.key, call.value, call.forward(), call.d_out, call.options,
+                                  call.d_lse));
 }
 
-/// A right call, to be made wrong in one place: B 2, Hq 8, Hk 4, N 5, M 7, D 3, Dv 6.
-struct Call {
-  Array<float, 4> query_memory{{2, 8, 5, 3}}, key_memory{{2, 4, 7, 3}}, value_memory{{2, 4, 7, 6}};
-  Array<float, 4> d_out_memory{{2, 8, 5, 6}};
-  Array<float, 3> d_lse_memory{{2, 8, 5}};
-  View<const float, 4> query = query_memory, key = key_memory, value = value_memory, d_out = d_out_memory;
-  View<const float, 3> d_lse = d_lse_memory;
-  AttentionOptions options{.want = {.lse = true}};
+TEST(Errors, Shapes) {
+  expect_wrong([](Call& c) { c.key.shape[1] = 3; }, "key: 3 heads do not divide query's 8");
+  expect_wrong([](Call& c) { c.key.shape[1] = 0; }, "key: 0 heads do not divide query's 8");
+  expect_wrong([](Call& c) { c.key.shape[1] = 16; }, "key: 16 heads do not divide query's 8");
+  expect_wrong([](Call& c) { c.key.shape[0] = 1; }, "key: batch is 1; it needs query's 2");
+  expect_wrong([](Call& c) { c.key.shape[3] = 2; }, "key: 2 columns; it needs query's 4");
+  expect_wrong([](Call& c) { c.value.shape[0] = 1; }, "value: batch is 1; it needs query's 2");
+  expect_wrong([](Call& c) { c.value.shape[1] = 2; }, "value: 2 heads; it needs key's 4");
+  expect_wrong([](Call& c) { c.value.shape[2] = 6; }, "value: 6 rows; it needs key's 7");
+  expect_wrong([](Call& c) { c.query.shape[3] = 0; }, "query: 0 columns; it needs at least 1");
+  expect_wrong([](Call& c) { c.key.shape[3] = 0; }, "key: 0 columns; it needs at least 1");
+  expect_wrong([](Call& c) { c.value.shape[3] = 0; }, "value: 0 columns; it needs at least 1");
+  expect_wrong([](Call& c) { c.query.shape[0] = -2; }, "query: batch is -2; it cannot be negative");
+  expect_wrong([](Call& c) { c.query.shape[1] = -8; }, "query: heads is -8; it cannot be negative");
+  expect_wrong([](Call& c) { c.key.shape[2] = -7; }, "key: rows is -7; it cannot be negative");
+  expect_wrong([](Call& c) { c.value.shape[3] = -1; }, "value: columns is -1; it cannot be negative");
+  expect_right([](Call& c) { c.query.shape[2] = 0; });
+  expect_right([](Call& c) { c.key.shape[2] = c.value.shape[2] = 0; });
+  expect_right([](Call& c) { c.query.shape[0] = c.key.shape[0] = c.value.shape[0] = 0; });
+}
 
-  Call() = default;
-  Call(const Call&) = delete;
-  Call& operator=(const Call&) = delete;
+TEST(Errors, Memory) {
+  expect_wrong([](Call& c) { c.query.data = nullptr; },
+               "query: no data (a null pointer) for 320 elements; it needs memory");
+  expect_wrong([](Call& c) { c.key.data = nullptr; },
+               "key: no data (a null pointer) for 224 elements; it needs memory");
+  expect_wrong([](Call& c) { c.value.data = nullptr; },
+               "value: no data (a null pointer) for 336 elements; it needs memory");
+  expect_wrong([](Call& c) { c.query.stride[3] = 2; },
+               "query: the last axis has stride 2; it needs 1 (contiguous)");
+  expect_wrong([](Call& c) { c.key.stride[3] = 7; },
+               "key: the last axis has stride 7; it needs 1 (contiguous)");
+  expect_wrong([](Call& c) { c.value.stride[3] = -1; },
+               "value: the last axis has stride -1; it needs 1 (contiguous)");
+  // A batch row's stride of nothing is a batch of one row repeated.
+  expect_right([](Call& c) { c.key.stride[0] = 0; });
+}
 
-  AttentionResult forward() const { return attend(query, key, value, options); }
+TEST(Errors, SizesBeyondTheAddressSpace) {
+  constexpr Index kHuge = Index{1} << 40;
+  expect_wrong(
+      [](Call& c) {
+        c.query.shape = {kHuge, kHuge, kHuge, 4};
+      },
+      "query: shape [1099511627776, 1099511627776, 1099511627776, 4] has too many elements to address; "
+      "it needs fewer than 2^57");
+  // An empty axis does not make the others countable.
+  expect_wrong(
+      [](Call& c) {
+        c.key.shape = {0, kHuge, kHuge, 4};
+      },
+      "key: shape [0, 1099511627776, 1099511627776, 4] has too many elements to address; it needs fewer "
+      "than 2^57");
+  expect_wrong([](Call& c) { c.value.stride[0] = Index{1} << 61; },
+               "value: strides [2305843009213693952, 42, 6, 1] of shape [2, 4, 7, 6] lead out of the address "
+               "space; it needs memory for all");
+  expect_wrong(
+      [](Call& c) { c.value.stride[2] = std::numeric_limits<Index>::min(); },
+      "value: strides [168, 42, -9223372036854775808, 1] of shape [2, 4, 7, 6] lead out of the address "
+      "space; it needs memory for all");
+  expect_wrong(
+      [](Call& c) { c.key.stride[1] = -(Index{1} << 59); },
+      "key: strides [112, -576460752303423488, 4, 1] of shape [2, 4, 7, 4] lead out of the address space; "
+      "it needs memory for all");
+  // Inputs that repeat one row take no memory; the result would.
+  expect_wrong(
+      [](Call& c) {
+        c.query.shape[2] = Index{1} << 49;
+        c.query.stride[2] = 0;
+        c.value = View<const float, 4>(c.value.data, {2, 4, 7, 512}, {0, 0, 0, 1});
+      },
+      "out: shape [2, 8, 562949953421312, 512] has too many elements to address; it needs fewer than 2^57");
+}
+
+TEST(Errors, WeightsSize) {
+  const Geometry g{
+      .batch = 2, .heads = 8, .key_heads = 4, .queries = 5, .keys = 7, .depth = 4, .value_depth = 6};
+  EXPECT_NO_THROW(check_weights_size(g, 4, 2240));
+  expect_message([&] { check_weights_size(g, 4, 2239); },
+                 "weights: [2, 8, 5, 7] are 2240 bytes; it needs most_bytes (2239) to allow them");
+  Geometry huge = g;
+  huge.queries = huge.keys = Index{1} << 30;
+  expect_message(
+      [&] { check_weights_size(huge, 4, ~std::size_t{0}); },
+      "weights: shape [2, 8, 1073741824, 1073741824] has too many elements to address; it needs fewer "
+      "than 2^57");
+}
+
+/// The forward pass's result and a loss's gradients, all there is, to be made wrong in one place.
+struct BackwardCall {
+  Geometry g{.batch = 2, .heads = 8, .key_heads = 4, .queries = 5, .keys = 7, .depth = 4, .value_depth = 6};
+  Array<float, 4> rows{{2, 8, 5, 6}};
+  Array<float, 3> numbers{{2, 8, 5}};
+  AttentionResult result;
+  Upstream<float> upstream{.out = rows, .lse = numbers, .entropy = numbers, .second_moment = rows};
+
+  BackwardCall() {
+    result.out = result.second_moment = rows;
+    result.lse = result.entropy = numbers;
+  }
 };
 
-/// Both directions check what they share.
+void expect_wrong_backward(const std::function<void(BackwardCall&)>& spoil, const std::string& message) {
+  BackwardCall call;
+  EXPECT_NO_THROW(check_backward(call.g, call.result, call.upstream));
+  spoil(call);
+  expect_message([&] { check_backward(call.g, call.result, call.upstream); }, message);
+}
+
+TEST(Errors, BackwardNeedsTheForwardResult) {
+  expect_wrong_backward([](BackwardCall& c) { c.result.lse = {}; },
+                        "result.lse: empty; the forward call needs want.lse = true");
+  expect_wrong_backward([](BackwardCall& c) { c.result.entropy = {}; },
+                        "result.entropy: empty; the forward call needs want.entropy = true");
+  expect_wrong_backward([](BackwardCall& c) { c.result.second_moment = {}; },
+                        "result.second_moment: empty; the forward call needs want.second_moment = true");
+  expect_wrong_backward(
+      [](BackwardCall& c) {
+        c.result.out = Array<float, 4>({2, 8, 5, 5});
+      },
+      "result.out: shape [2, 8, 5, 5]; it needs [2, 8, 5, 6]");
+  expect_wrong_backward(
+      [](BackwardCall& c) {
+        c.result.lse = Array<float, 3>({2, 8, 4});
+      },
+      "result.lse: shape [2, 8, 4]; it needs [2, 8, 5]");
+  BackwardCall without;  // what no gradient goes through is not needed
+  without.upstream.entropy = {};
+  without.upstream.second_moment = {};
+  without.result.entropy = {};
+  without.result.second_moment = {};
+  EXPECT_NO_THROW(check_backward(without.g, without.result, without.upstream));
+}
+
+TEST(Errors, BackwardGradients) {
+  expect_wrong_backward([](BackwardCall& c) { c.upstream.out = {}; },
+                        "d_out: shape [0, 0, 0, 0]; it needs [2, 8, 5, 6]");
+  expect_wrong_backward([](BackwardCall& c) { c.upstream.out.shape[3] = 5; },
+                        "d_out: shape [2, 8, 5, 5]; it needs [2, 8, 5, 6]");
+  expect_wrong_backward([](BackwardCall& c) { c.upstream.out.data = nullptr; },
+                        "d_out: no data (a null pointer) for 480 elements; it needs memory");
+  expect_wrong_backward([](BackwardCall& c) { c.upstream.out.stride[3] = 2; },
+                        "d_out: the last axis has stride 2; it needs 1 (contiguous)");
+  expect_wrong_backward([](BackwardCall& c) { c.upstream.lse.shape[2] = 4; },
+                        "d_lse: shape [2, 8, 4]; it needs [2, 8, 5]");
+  expect_wrong_backward([](BackwardCall& c) { c.upstream.lse.data = nullptr; },
+                        "d_lse: no data (a null pointer) for 80 elements; it needs memory");
+  expect_wrong_backward([](BackwardCall& c) { c.upstream.entropy.shape[0] = 1; },
+                        "d_entropy: shape [1, 8, 5]; it needs [2, 8, 5]");
+  expect_wrong_backward([](BackwardCall& c) { c.upstream.second_moment.stride[3] = 3; },
+                        "d_second_moment: the last axis has stride 3; it needs 1 (contiguous)");
+}
+
+/// The public calls, forward and backward, check what they share.
 void expect_both(const std::function<void(Call&)>& spoil, const std::string& argument,
                  const std::vector<std::string>& figures = {}) {
   Call call;
@@ -57,146 +189,38 @@ void expect_both(const std::function<void(Call&)>& spoil, const std::string& arg
       argument, figures);
 }
 
-TEST(Errors, TheRightCallHasNone) {
-  const Call call;
-  EXPECT_NO_THROW(attend_backward(call.query, call.key, call.value, call.forward(), call.d_out, call.options,
-                                  call.d_lse));
-}
-
-TEST(Errors, Shapes) {
-  expect_both([](Call& c) { c.key.shape = {2, 3, 7, 3}; }, "key", {"3", "8"});
-  expect_both([](Call& c) { c.key.shape = {2, 0, 7, 3}; }, "key", {"0", "8"});
-  expect_both([](Call& c) { c.key.shape = {2, 16, 7, 3}; }, "key", {"16", "8"});
-  expect_both([](Call& c) { c.key.shape = {1, 4, 7, 3}; }, "key", {"1", "2"});
-  expect_both([](Call& c) { c.key.shape = {2, 4, 7, 2}; }, "key", {"2", "3"});
-  expect_both([](Call& c) { c.value.shape = {1, 4, 7, 6}; }, "value", {"1", "2"});
-  expect_both([](Call& c) { c.value.shape = {2, 2, 7, 6}; }, "value", {"2", "4"});
-  expect_both([](Call& c) { c.value.shape = {2, 4, 6, 6}; }, "value", {"6", "7"});
-  expect_both([](Call& c) { c.query.shape[3] = c.key.shape[3] = 0; }, "query", {"0"});
-  expect_both([](Call& c) { c.value.shape = {2, 4, 7, 0}; }, "value", {"0"});
-  expect_both([](Call& c) { c.query.shape[2] = -1; }, "query", {"-1"});
-  expect_both([](Call& c) { c.key.shape[2] = c.value.shape[2] = -7; }, "key", {"-7"});
-  // Sizes whose product wraps around.
-  constexpr Index kHuge = Index{1} << 40;
-  expect_both([](Call& c) { c.query.shape = {kHuge, kHuge, kHuge, 3}; }, "query");
-}
-
-TEST(Errors, Memory) {
+TEST(Errors, PublicCallsCheck) {
+  expect_both([](Call& c) { c.key.shape[1] = 3; }, "key", {"3", "8"});
   expect_both([](Call& c) { c.query.data = nullptr; }, "query", {"null"});
-  expect_both([](Call& c) { c.key.data = nullptr; }, "key", {"null"});
-  expect_both([](Call& c) { c.value.data = nullptr; }, "value", {"null"});
-  expect_both([](Call& c) { c.query.stride[3] = 2; }, "query", {"2", "1"});
-  expect_both([](Call& c) { c.key.stride[3] = 7; }, "key", {"7", "1"});
-  expect_both([](Call& c) { c.value.stride[3] = -1; }, "value", {"-1"});
-}
-
-TEST(Errors, SimilarityNumbers) {
-  const double infinity = test::kInfinity;
-  for (const double wrong : {0.0, -1.5, kNan, -infinity}) {
-    expect_both([&](Call& c) { c.options.similarity = Gaussian{.bandwidth = wrong}; }, "bandwidth",
-                {"positive"});
-    expect_both([&](Call& c) { c.options.similarity = Cosine{.temperature = wrong}; }, "temperature",
-                {"positive"});
-    expect_both([&](Call& c) { c.options.similarity = Euclidean{.temperature = wrong}; }, "temperature",
-                {"positive"});
-  }
-  expect_both([](Call& c) { c.options.similarity = Gaussian{.bandwidth = -1.5}; }, "bandwidth", {"-1.5"});
-  expect_both([](Call& c) { c.options.similarity = Dot{.scale = kNan}; }, "scale", {"nan"});
-  expect_both([&](Call& c) { c.options.similarity = Dot{.scale = infinity}; }, "scale", {"inf"});
-  Call fine;
-  fine.options.similarity = Dot{.scale = -2.0};  // any finite scale is a scale
-  EXPECT_NO_THROW(fine.forward());
-  fine.options.similarity = Dot{.scale = 0.0};
-  EXPECT_NO_THROW(fine.forward());
-}
-
-TEST(Errors, KeyLengths) {
-  expect_both([](Call& c) { c.options.mask = key_lengths({7}); }, "key_length", {"1", "2"});
-  expect_both([](Call& c) { c.options.mask = key_lengths({7, 7, 7}); }, "key_length", {"3", "2"});
-  expect_both([](Call& c) { c.options.mask = key_lengths({7, -1}); }, "key_length", {"-1", "7"});
+  expect_both([](Call& c) { c.options.similarity = Gaussian{-1.5}; }, "bandwidth", {"-1.5"});
   expect_both([](Call& c) { c.options.mask = key_lengths({8, 7}); }, "key_length", {"8", "7"});
-}
-
-TEST(Errors, Top) {
-  Call call;
-  call.options.want.top = -1;
-  expect_error([&] { call.forward(); }, "top", {"-1"});
-  call.options.want.top = 8;
-  expect_error([&] { call.forward(); }, "top", {"8", "7"});
-  call.options.want.top = 7;
-  EXPECT_NO_THROW(call.forward());
-}
-
-TEST(Errors, Threads) {
-  Call call;
-  call.options.threads = -1;
-  expect_error([&] { call.forward(); }, "threads", {"-1"});
-}
-
-TEST(Errors, MasksInConflict) {
-  expect_error([] { static_cast<void>(causal(1) & causal(2)); }, "mask", {"causal", "1", "2"});
-  expect_error([] { static_cast<void>(exclude_self(0) & exclude_self(4)); }, "mask",
-               {"exclude_self", "0", "4"});
-  expect_error([] { static_cast<void>(key_lengths({1, 2}) & key_lengths({1, 3})); }, "mask", {"key_length"});
-}
-
-TEST(Errors, OffsetsBeyondAnyPositionAreErrorsOrHarmless) {
-  Call call;
-  constexpr Index kFar = std::numeric_limits<Index>::max();
-  for (const Index offset : {kFar, -kFar, std::numeric_limits<Index>::min()}) {
-    for (const Mask& mask : {causal(offset), exclude_self(offset)}) {
-      call.options.mask = mask;
-      try {
-        const AttentionResult result = call.forward();
-        for (const float x : result.out) EXPECT_EQ(x, 0);
-      } catch (const Error&) {
-      }
-    }
-  }
-}
-
-TEST(Errors, BackwardNeedsTheForwardResult) {
-  const Call call;
-  const auto backward = [&](const AttentionResult& result) {
-    attend_backward(call.query, call.key, call.value, result, call.d_out, call.options, call.d_lse);
-  };
-  Call without;
-  without.options.want.lse = false;
-  const AttentionResult no_lse = without.forward();
-  expect_error([&] { backward(no_lse); }, "result.lse", {"want.lse"});
-  AttentionResult wrong = call.forward();
-  wrong.out = Array<float, 4>({2, 8, 5, 5});
-  expect_error([&] { backward(wrong); }, "result.out", {"5", "6"});
-  wrong = call.forward();
-  wrong.lse = Array<float, 3>({2, 8, 4});
-  expect_error([&] { backward(wrong); }, "result.lse", {"4", "5"});
-}
-
-TEST(Errors, BackwardGradientShapes) {
+  expect_both([](Call& c) { c.options.dropout.rate = 2; }, "dropout.rate", {"2"});
+  expect_both([](Call& c) { c.options.want.top = 8; }, "top", {"8", "7"});
+  expect_both([](Call& c) { c.options.threads = -1; }, "threads", {"-1"});
   Call call;
   const AttentionResult result = call.forward();
   const auto backward = [&] {
     attend_backward(call.query, call.key, call.value, result, call.d_out, call.options, call.d_lse);
   };
-  const View<const float, 4> d_out = call.d_out;
-  const View<const float, 3> d_lse = call.d_lse;
-  call.d_out.shape[3] = 5;
-  expect_error(backward, "d_out", {"5", "6"});
-  call.d_out = d_out;
-  call.d_out.data = nullptr;
-  expect_error(backward, "d_out", {"null"});
-  call.d_out = d_out;
-  call.d_out.stride[3] = 2;
-  expect_error(backward, "d_out", {"2", "1"});
-  call.d_out = d_out;
-  call.d_lse.shape[2] = 4;
-  expect_error(backward, "d_lse", {"4", "5"});
-  call.d_lse = d_lse;
-  call.d_lse.data = nullptr;
-  call.d_lse.shape = d_lse.shape;
-  expect_error(backward, "d_lse", {"null"});
   call.d_lse = {};
   EXPECT_NO_THROW(backward());
+  call.d_out.shape[3] = 5;
+  expect_error(backward, "d_out", {"5", "6"});
+  expect_error([&] { attention_weights(call.query, call.key, {}, 100); }, "weights", {"2240", "100"});
+}
+
+TEST(Errors, OffsetsBeyondAnyPositionAreHarmlessUpToTheLimit) {
+  Call call;
+  constexpr Index kFar = Index{1} << 60;
+  for (const Mask& mask : {causal(-kFar), window(0, 0, kFar), window(0, 0, -kFar)}) {
+    call.options.mask = mask;
+    const AttentionResult result = call.forward();
+    for (const float x : result.out) EXPECT_EQ(x, 0);
+    for (const float x : result.lse) EXPECT_EQ(x, -kInfinity);
+  }
+  call.options.mask = causal(kFar) & exclude_self(-kFar) & window(kMost, kMost, kFar);
+  const AttentionResult result = call.forward();
+  for (const float x : result.lse) EXPECT_NEAR(x, std::log(7.0), 1e-6);
 }
 
 TEST(Errors, UnknownInstructionSet) {

@@ -1,27 +1,33 @@
-// The operator's formulas written down in float32 as they stand in a textbook: what a careful float
-// implementation is allowed to be wrong by is measured, not guessed.
+// The operator's formulas written down as they stand in a textbook, in whatever precision: what a careful
+// float implementation is allowed to be wrong by is measured on it, not guessed. Written apart from the
+// reference and from the kernels.
 #pragma once
 
-#include "attention/cases.h"
+#include <map>
+#include <string>
+#include <vector>
+
+#include "attention/case_values.h"
 
 namespace kith::test {
 
-struct PlainResult {
-  Array<float, 4> out;
-  Array<float, 3> lse;
+/// An output or a gradient, flat, and the scale of its rounding errors (see Rounded).
+struct Numbers {
+  std::vector<double> value, scale;
 };
+/// By name: "out", "lse", "weight", "entropy", "largest", "received", "position", "second_moment"; "query",
+/// "key", "value", "parameter", "column_bandwidth", ...
+using Named = std::map<std::string, Numbers>;
 
-PlainResult plain_attend(const Inputs& in, const Similarity& similarity, const Mask& mask);
+/// All outputs, in Real.
+template <class Real>
+Named plain_outputs(const Values& values);
 
-/// `*_terms`: the largest sum of absolute values that any element of the gradient is made of. Rounding is
-/// relative to that, not to the element, whose terms may cancel.
-struct PlainGradients {
-  Array<float, 4> query, key, value;
-  double parameter = 0;
-  double query_terms = 0, key_terms = 0, value_terms = 0, parameter_terms = 0;
-};
+/// The gradients of what the options contain.
+template <class Real>
+Named plain_gradients(const Values& values, const Upstream<double>& upstream);
 
-PlainGradients plain_backward(const Inputs& in, const PlainResult& result, const Similarity& similarity,
-                              const Mask& mask);
+/// |q - k| of every pair as the similarity measures it, in double, divided by the adaptive factors.
+std::vector<double> pair_distances(const Values& values);
 
 }  // namespace kith::test

@@ -1,115 +1,239 @@
 // The inner loops, behind plain functions: no vector type passes this header. Each is compiled once per
 // instruction set and the best one is chosen at run time.
 //
-// Layout words: a *tile* is `tile_keys()` keys (three vectors) with the keys in the lanes:
+// Layout words: a *tile* is `tile_keys<Real>()` keys (three vectors) with the keys in the lanes:
 // [depth][tile_keys]. A *row* is one query or key in natural order.
+//
+// A logit, in units of log 2, comes about in this order:
+//   x       = sum over the columns of Pair(q, k)
+//   x'      = x query_scale key_scale                       (Terms, adaptive bandwidths)
+//   logit2  = Map(x', factor)
+//   logit2  = soft_cap tanh(logit2 / soft_cap)              (Terms)
+//   logit2 += log2(e) bias + toeplitz[j - i]                (Terms)
+// A task without Terms has x' = x and Map::linear: that is the fast path.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #include "attention/mask_plan.h"
 #include "kith/view.h"
 
 namespace kith::kernels {
 
-/// What the dot or difference loop's result x becomes: logit in units of log 2 = factor * map(x).
-enum class Logit {
-  dot,               ///< x = q.k
-  squared_distance,  ///< x = |q-k|^2
-  distance,          ///< x = |q-k|
+/// What a column of a pair adds to x.
+enum class Pair {
+  dot,       ///< q k
+  squared,   ///< (q - k)^2
+  absolute,  ///< |q - k|
+  additive,  ///< u tanh(q + k)
+};
+
+/// From x' to the natural logit s; the kernels compute it in units of log 2.
+enum class Map {
+  linear,       ///< factor x'
+  square_root,  ///< factor sqrt(x')
+  // Compact kernels of u^2 = factor x'; -inf from u = 1 on.
+  epanechnikov,
+  boxcar,
+  triangular,
+  biweight,
+  tricube,
+  inverse_distance,  ///< -factor / 2 ln x', factor is the power; below InverseDistance::kHit its hit_logit
 };
 
 constexpr Index kKeyBlock = 192;             ///< keys whose weights are held before they meet the values.
-constexpr Index kKeyChunk = 10 * kKeyBlock;  ///< keys summed in float before a merge in double.
+constexpr Index kKeyChunk = 10 * kKeyBlock;  ///< keys summed in Real before a merge in double.
 constexpr Index kQueryBlock = 96;            ///< queries that share a pass over the keys: one task.
-constexpr Index kNarrowValue = 8;            ///< up to this many value columns are summed with keys in lanes.
+constexpr Index kGroup = 24;       ///< queries whose weights are held at once: a multiple of 8, 6 and 4.
+constexpr Index kNarrowValue = 8;  ///< up to this many value columns are summed with keys in lanes.
 constexpr Index kMaxLanes = 16;
+constexpr Index kMaxTileKeys = 3 * kMaxLanes;
 
-/// Keys in a tile and floats in a vector, of the instruction set in use.
+/// Keys in a tile and numbers in a vector, of the instruction set in use.
+template <class Real>
 Index tile_keys();
-Index vector_floats();
+template <class Real>
+Index vector_lanes();
 
-inline Index tile_count(Index keys) { return (keys + tile_keys() - 1) / tile_keys(); }
+template <class Real>
+Index tile_count(Index keys) {
+  return (keys + tile_keys<Real>() - 1) / tile_keys<Real>();
+}
 inline Index round_up(Index n, Index step) { return (n + step - 1) / step * step; }
 
 /// Rows [first, last) of tiles: tiles[t][c][lane] = rows[t * tile_keys + lane][c]; keys beyond `count` are
 /// zero.
-void pack_tiles(const float* rows, Index stride, Index count, Index depth, Index first_tile, Index last_tile,
-                float* tiles);
+template <class Real>
+void pack_tiles(const Real* rows, Index stride, Index count, Index depth, Index first_tile, Index last_tile,
+                Real* tiles);
+
+/// What else goes into a logit, of one query head. Null pointers and zeros: nothing.
+template <class Real>
+struct Terms {
+  Map map = Map::linear;
+  const Real* query_scale = nullptr;  ///< [queries of the sequence]
+  const Real* key_scale = nullptr;    ///< [keys, padded with ones to whole tiles]
+  Real soft_cap = 0;                  ///< in units of log 2
+  /// Natural units, at (query 0, key 0) of the sequence; one of the two. Strides in elements, 0 repeats.
+  const float* bias = nullptr;
+  const double* bias64 = nullptr;
+  Index bias_query_stride = 0, bias_key_stride = 0;
+  /// toeplitz[j - i], units of log 2; readable for j - i from -(queries - 1) to keys - 1 + kMaxTileKeys.
+  const Real* toeplitz = nullptr;
+  /// Weights whose counter-based random number is below `drop_below` are dropped, others times `keep_scale`.
+  std::uint32_t drop_below = 0;
+  Real keep_scale = 1;
+  std::uint64_t dropout_stream = 0;  ///< of seed, batch row and head
+
+  /// Whether a logit is just the factor times x.
+  bool scales_only() const {
+    return map == Map::linear && query_scale == nullptr && key_scale == nullptr && soft_cap == 0 &&
+           bias == nullptr && bias64 == nullptr && toeplitz == nullptr;
+  }
+};
+
+/// The random number of a pair: a hash of the stream, the query and the key, the same in every kernel and in
+/// the reference. `row` = dropout_row(stream, i).
+constexpr std::uint32_t dropout_row(std::uint64_t stream, Index i) {
+  std::uint64_t z = stream + 0x9e3779b97f4a7c15u * (static_cast<std::uint64_t>(i) + 1);
+  z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+  return static_cast<std::uint32_t>(z ^ z >> 31);
+}
+/// 32-bit steps only, so that it runs in lanes.
+constexpr std::uint32_t dropout_bits(std::uint32_t row, Index j) {
+  std::uint32_t x = static_cast<std::uint32_t>(j) * 0x9e3779b9u + row;
+  x = (x ^ x >> 16) * 0x21f0aaadu;
+  x = (x ^ x >> 15) * 0xd35a2d97u;
+  x ^= x >> 15;
+  x = (x + row) * 0x85ebca6bu;
+  return x ^ x >> 13;
+}
+constexpr std::uint64_t dropout_stream(std::uint64_t seed, Index batch, Index head) {
+  std::uint64_t z = seed;
+  for (const Index part : {batch, head}) {
+    z += 0x9e3779b97f4a7c15u * (static_cast<std::uint64_t>(part) + 1);
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    z ^= z >> 31;
+  }
+  return z;
+}
 
 /// Best `top` logits of a row so far, descending; key -1 where there is none yet.
+template <class Real>
 struct TopList {
-  float* logit = nullptr;  ///< [rows][top], units of log 2
-  Index* key = nullptr;    ///< [rows][top]
+  Real* logit = nullptr;  ///< [rows][top], units of log 2
+  Index* key = nullptr;   ///< [rows][top]
   int top = 0;
 };
 
 /// Queries of one block against one chunk of keys.
+template <class Real>
 struct ForwardTask {
-  Logit logit = Logit::dot;
-  float factor = 1;
-  const float* query = nullptr;  ///< [rows][depth]
+  Pair pair = Pair::dot;
+  Real factor = 1;  ///< linear and square_root: in units of log 2; else as Map says
+  const Terms<Real>* terms = nullptr;
+  const Real* coefficient = nullptr;  ///< [depth], Pair::additive's u
+  const Real* query = nullptr;        ///< [rows][depth]
   Index query_stride = 0;
-  Index rows = 0;                    ///< at most kQueryBlock
-  const float* key_tiles = nullptr;  ///< the whole head's
-  const float* value =
+  Index rows = 0;                   ///< at most kQueryBlock
+  const Real* key_tiles = nullptr;  ///< the whole sequence's
+  const Real* value =
       nullptr;  ///< [keys][value_stride], finite, value_stride >= padded value_depth; wide values
   Index value_stride = 0;
-  const float* value_tiles = nullptr;  ///< finite; narrow values
+  const Real* value_tiles = nullptr;  ///< finite; narrow values
   Index depth = 0, value_depth = 0;
+  bool narrow = false;  ///< values come as tiles and are summed with keys in lanes
   const MaskPlan* mask = nullptr;
-  Index batch = 0, first_query = 0;
-  Index key_begin = 0, key_end = 0;  ///< begins at a multiple of kKeyBlock
-  TopList top{};
-  float* scratch = nullptr;  ///< forward_scratch() floats, 64-byte aligned
+  Index sequence = 0, head = 0, first_query = 0;  ///< into the mask
+  Index key_begin = 0, key_end = 0;               ///< begins at a multiple of kKeyBlock
+  TopList<Real> top{};
+  Real* scratch = nullptr;  ///< forward_scratch() numbers, 64-byte aligned
   /// Results per row: reference exponent (-inf: no key seen), sum of weights, weighted values
   /// [rows][value_depth].
   double* max = nullptr;
   double* sum = nullptr;
-  float* weighted = nullptr;
+  Real* weighted = nullptr;
+  double* sum_logit = nullptr;  ///< if not null: sum of weight times (logit2 - max), for the entropy
+  Real* largest = nullptr;      ///< if not null: the largest logit2, -inf if none is seen
+  Index* visited = nullptr;     ///< blocks of kGroup x kKeyBlock computed are added
 };
 
-std::size_t forward_scratch(Index value_depth);
-void forward(const ForwardTask& task);
+template <class Real>
+std::size_t forward_scratch(Index value_depth, bool narrow);
+template <class Real>
+void forward(const ForwardTask<Real>& task);
 
-/// One tile-aligned range of keys against a range of queries, for the gradients. Distances give sums of dS (q
-/// - k) for d_query and d_key (dS / |q-k| for Logit::distance), the dot sums of dS k and dS q.
+/// One tile-aligned range of keys against a range of queries of one query head, for the gradients.
+///
+/// P = weights, dS = P (dP - delta - d_entropy (logit2 - lse2)) with dP = sum_c d_out v (times dropout), the
+/// gradient of the logit; dX = dS dlogit/dx, the gradient of x, in natural units. With Terms dX is whole;
+/// without, it is dS and the caller multiplies by its constant factor. What is summed from it:
+///   dot       d_query += sum dX k                  d_key += sum dX q
+///   squared   d_query += sum dX (q - k)            d_key += sum dX (q - k)     (caller: times 2 and -2)
+///   absolute  d_query += sum dX sign(q - k)        d_key += sum dX sign(q - k) (caller: times 1 and -1)
+///   additive  d_query += sum dX u (1 - t^2)        d_key += the same, t = tanh(q + k); d_coefficient += sum
+///   dX t
+template <class Real>
 struct BackwardTask {
-  Logit logit = Logit::dot;
-  float factor = 1;
-  const float* query = nullptr;  ///< [rows][depth], as the logits need them
+  Pair pair = Pair::dot;
+  Real factor = 1;  ///< as in ForwardTask
+  const Terms<Real>* terms = nullptr;
+  const Real* coefficient = nullptr;
+  const Real* query = nullptr;  ///< [rows][depth], as the logits need them
   Index query_stride = 0;
-  const float* key_tiles = nullptr;
-  const float* d_out = nullptr;  ///< [rows][value_depth]
+  const Real* key_tiles = nullptr;  ///< the whole sequence's
+  const Real* d_out = nullptr;      ///< [rows][value_depth]
   Index d_out_stride = 0;
-  const float* value_tiles = nullptr;
-  /// Per row: lse in units of log 2 (-inf: sees nothing), and sum_c d_out out - d_lse.
-  const float* lse2 = nullptr;
-  const float* delta = nullptr;
+  const Real* value_tiles = nullptr;
+  /// Per row: lse in units of log 2 (-inf: sees nothing), sum_c d_out out - d_lse + d_entropy entropy, and
+  /// d_entropy ln 2 (null: none).
+  const Real* lse2 = nullptr;
+  const Real* delta = nullptr;
+  const Real* d_entropy = nullptr;
   /// Finite copies for the products, where a masked NaN times zero would do harm. `key_rows` is padded to
   /// whole vectors.
-  const float* query_rows = nullptr;
+  const Real* query_rows = nullptr;
   Index query_rows_stride = 0;
-  const float* d_out_rows = nullptr;
+  const Real* d_out_rows = nullptr;
   Index d_out_rows_stride = 0;
-  const float* key_rows = nullptr;
+  const Real* key_rows = nullptr;
   Index key_rows_stride = 0;
-  const float* finite_key_tiles = nullptr;           ///< distances only: key_tiles without NaN and infinities
+  const Real* finite_key_tiles = nullptr;            ///< not for dot: key_tiles without NaN and infinities
   Index depth = 0, value_depth = 0, pull_depth = 0;  ///< pull_depth: columns of query_rows and key_rows
   const MaskPlan* mask = nullptr;
-  Index batch = 0;
-  Index first_query = 0, last_query = 0;  ///< into the mask; pointers above are at first_query
+  Index sequence = 0, head = 0;
+  Index first_query = 0, last_query = 0;  ///< into the mask; row pointers above are at first_query
   Index first_key = 0, last_key = 0;      ///< first_key at a tile
-  float* scratch = nullptr;               ///< backward_scratch() floats
+  Real* scratch = nullptr;                ///< backward_scratch() numbers
   /// d_query [rows][d_query_stride] is added to; d_key and d_value tiles ([tile][depth][tile_keys]) too.
-  float* d_query = nullptr;
+  Real* d_query = nullptr;
   Index d_query_stride = 0;
-  float* d_key_tiles = nullptr;    ///< [tile from first_key][pull_depth][tile_keys]
-  float* d_value_tiles = nullptr;  ///< [tile from first_key][value_depth][tile_keys]
-  double* d_factor = nullptr;      ///< Logit::distance: sum of dS |q-k| is added
+  Real* d_key_tiles = nullptr;    ///< [tile from first_key][pull_depth][tile_keys]
+  Real* d_value_tiles = nullptr;  ///< [tile from first_key][value_depth][tile_keys]
+  // Sums for the parameters, of this query head and range of keys, in double; null: not wanted. All need
+  // Terms. `s` is the natural logit.
+  double* d_factor =
+      nullptr;  ///< += sum dS ds/dfactor (linear, square_root), ds/dlog factor (compact), ds/dpower
+  double* d_query_scale = nullptr;  ///< [rows] += sum_j dS ds/dlog x'
+  double* d_key_scale = nullptr;    ///< [keys from first_key] += sum_i dS ds/dlog x'
+  double* d_soft_cap = nullptr;     ///< += sum dS ds/dcap, natural units
+  double* d_coefficient = nullptr;  ///< [depth]
+  double* d_toeplitz = nullptr;     ///< d_toeplitz[j - i] += dS, from -(queries - 1) of the sequence on
+  double* d_bias = nullptr;         ///< at (row 0 = first_query, key 0); strides below, 0 sums
+  Index d_bias_query_stride = 0, d_bias_key_stride = 0;
 };
 
+template <class Real>
 std::size_t backward_scratch();
-void backward(const BackwardTask& task);
+template <class Real>
+void backward(const BackwardTask<Real>& task);
+
+/// The weights of the task's rows and keys, from its lse2: weights[row][key - first_key], rows `stride`
+/// apart. Needs only what the logits need of the task.
+template <class Real>
+void weigh(const BackwardTask<Real>& task, Real* weights, Index stride);
 
 }  // namespace kith::kernels

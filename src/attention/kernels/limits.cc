@@ -10,26 +10,26 @@ namespace HWY_NAMESPACE {
 
 // `rounds` x 12 FMAs on independent chains; the sum keeps the compiler from dropping them.
 float FmaLoop(Index rounds) {
-  const Tag d;
+  const Tag<float> d;
   constexpr Index kChains = 12;
-  Vec acc[kChains];
+  Vec<float> acc[kChains];
   HWY_UNROLL(12)
   for (Index i = 0; i < kChains; ++i) acc[i] = hn::Set(d, static_cast<float>(i));
-  const Vec a = hn::Set(d, 0.999f), b = hn::Set(d, 0.001f);
+  const Vec<float> a = hn::Set(d, 0.999f), b = hn::Set(d, 0.001f);
   for (Index n = 0; n < rounds; ++n) {
     HWY_UNROLL(12)
     for (Index i = 0; i < kChains; ++i) acc[i] = hn::MulAdd(acc[i], a, b);
   }
-  Vec sum = acc[0];
+  Vec<float> sum = acc[0];
   for (Index i = 1; i < kChains; ++i) sum = hn::Add(sum, acc[i]);
   return hn::GetLane(hn::SumOfLanes(d, sum));
 }
 
 float ReadLoop(const float* data, Index count) {
-  const Tag d;
-  Vec sum[4] = {hn::Zero(d), hn::Zero(d), hn::Zero(d), hn::Zero(d)};
-  for (Index i = 0; i + 4 * kLanes <= count; i += 4 * kLanes) {
-    for (Index v = 0; v < 4; ++v) sum[v] = hn::Add(sum[v], hn::Load(d, data + i + v * kLanes));
+  const Tag<float> d;
+  Vec<float> sum[4] = {hn::Zero(d), hn::Zero(d), hn::Zero(d), hn::Zero(d)};
+  for (Index i = 0; i + 4 * kLanes<float> <= count; i += 4 * kLanes<float>) {
+    for (Index v = 0; v < 4; ++v) sum[v] = hn::Add(sum[v], hn::Load(d, data + i + v * kLanes<float>));
   }
   return hn::GetLane(hn::SumOfLanes(d, hn::Add(hn::Add(sum[0], sum[1]), hn::Add(sum[2], sum[3]))));
 }
@@ -76,7 +76,7 @@ volatile float kept_result;
 
 double measure_fma_gflops(int threads, double seconds) {
   constexpr Index kRounds = 200000;
-  const double flops = 2.0 * 12 * static_cast<double>(vector_floats()) * kRounds;
+  const double flops = 2.0 * 12 * static_cast<double>(vector_lanes<float>()) * kRounds;
   return best_rate(threads, seconds,
                    [&](Index) {
                      kept_result = HWY_DYNAMIC_DISPATCH(FmaLoop)(kRounds);

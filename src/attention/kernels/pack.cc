@@ -11,20 +11,33 @@ HWY_BEFORE_NAMESPACE();
 namespace kith::kernels {
 namespace HWY_NAMESPACE {
 
-Index TileKeys() { return kTileKeys; }
-Index VectorFloats() { return kLanes; }
+Index TileKeys32() { return kTileKeys<float>; }
+Index TileKeys64() { return kTileKeys<double>; }
+Index Lanes32() { return kLanes<float>; }
+Index Lanes64() { return kLanes<double>; }
 
-void PackTiles(const float* HWY_RESTRICT rows, Index stride, Index count, Index depth, Index first_tile,
-               Index last_tile, float* HWY_RESTRICT tiles) {
+template <class Real>
+void PackTiles(const Real* HWY_RESTRICT rows, Index stride, Index count, Index depth, Index first_tile,
+               Index last_tile, Real* HWY_RESTRICT tiles) {
+  constexpr Index kKeys = kTileKeys<Real>;
   for (Index t = first_tile; t < last_tile; ++t) {
-    float* tile = tiles + t * depth * kTileKeys;
-    const Index filled = std::clamp<Index>(count - t * kTileKeys, 0, kTileKeys);
-    if (filled < kTileKeys) std::fill_n(tile, depth * kTileKeys, 0.0f);
-    const float* row = rows + t * kTileKeys * stride;
+    Real* tile = tiles + t * depth * kKeys;
+    const Index filled = std::clamp<Index>(count - t * kKeys, 0, kKeys);
+    if (filled < kKeys) std::fill_n(tile, depth * kKeys, Real{0});
+    const Real* row = rows + t * kKeys * stride;
     for (Index c = 0; c < depth; ++c) {
-      for (Index lane = 0; lane < filled; ++lane) tile[c * kTileKeys + lane] = row[lane * stride + c];
+      for (Index lane = 0; lane < filled; ++lane) tile[c * kKeys + lane] = row[lane * stride + c];
     }
   }
+}
+
+void PackTiles32(const float* rows, Index stride, Index count, Index depth, Index first_tile, Index last_tile,
+                 float* tiles) {
+  PackTiles(rows, stride, count, depth, first_tile, last_tile, tiles);
+}
+void PackTiles64(const double* rows, Index stride, Index count, Index depth, Index first_tile,
+                 Index last_tile, double* tiles) {
+  PackTiles(rows, stride, count, depth, first_tile, last_tile, tiles);
 }
 
 }  // namespace HWY_NAMESPACE
@@ -34,16 +47,39 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace kith::kernels {
 
-HWY_EXPORT(TileKeys);
-HWY_EXPORT(VectorFloats);
-HWY_EXPORT(PackTiles);
+HWY_EXPORT(TileKeys32);
+HWY_EXPORT(TileKeys64);
+HWY_EXPORT(Lanes32);
+HWY_EXPORT(Lanes64);
+HWY_EXPORT(PackTiles32);
+HWY_EXPORT(PackTiles64);
 
-Index tile_keys() { return HWY_DYNAMIC_DISPATCH(TileKeys)(); }
-Index vector_floats() { return HWY_DYNAMIC_DISPATCH(VectorFloats)(); }
+template <>
+Index tile_keys<float>() {
+  return HWY_DYNAMIC_DISPATCH(TileKeys32)();
+}
+template <>
+Index tile_keys<double>() {
+  return HWY_DYNAMIC_DISPATCH(TileKeys64)();
+}
+template <>
+Index vector_lanes<float>() {
+  return HWY_DYNAMIC_DISPATCH(Lanes32)();
+}
+template <>
+Index vector_lanes<double>() {
+  return HWY_DYNAMIC_DISPATCH(Lanes64)();
+}
 
+template <>
 void pack_tiles(const float* rows, Index stride, Index count, Index depth, Index first_tile, Index last_tile,
                 float* tiles) {
-  HWY_DYNAMIC_DISPATCH(PackTiles)(rows, stride, count, depth, first_tile, last_tile, tiles);
+  HWY_DYNAMIC_DISPATCH(PackTiles32)(rows, stride, count, depth, first_tile, last_tile, tiles);
+}
+template <>
+void pack_tiles(const double* rows, Index stride, Index count, Index depth, Index first_tile, Index last_tile,
+                double* tiles) {
+  HWY_DYNAMIC_DISPATCH(PackTiles64)(rows, stride, count, depth, first_tile, last_tile, tiles);
 }
 
 }  // namespace kith::kernels

@@ -1,5 +1,5 @@
-// What forward and backward share: a tile of logits in registers, and 2^x. Re-included once per instruction
-// set.
+// What forward and backward share: a tile of pairs in registers, 2^x, and weights times rows. Re-included
+// once per instruction set.
 //
 // Keys lie in the lanes, so that max, exp and masks work on whole registers, and queries are broadcast from
 // their natural layout. A tile is R queries x 3 vectors of keys: with R = 8 (AVX-512, 32 registers) a step
@@ -16,8 +16,10 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <type_traits>
 
 #include "attention/kernels/kernels.h"
+#include "hwy/contrib/math/math-inl.h"
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -25,104 +27,159 @@ namespace kith::kernels {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-using Tag = hn::ScalableTag<float>;
-using Vec = hn::Vec<Tag>;
+template <class Real>
+using Tag = hn::ScalableTag<Real>;
+template <class Real>
+using Vec = hn::Vec<Tag<Real>>;
 
-constexpr Index kLanes = static_cast<Index>(hn::MaxLanes(Tag()));
+template <class Real>
+inline constexpr Index kLanes = static_cast<Index>(hn::MaxLanes(Tag<Real>()));
 constexpr Index kVectors = 3;
-constexpr Index kTileKeys = kVectors * kLanes;
+template <class Real>
+inline constexpr Index kTileKeys = kVectors* kLanes<Real>;
 constexpr Index kTileRows = HWY_TARGET <= HWY_AVX3 ? 8 : 4;
-static_assert(kKeyBlock % kTileKeys == 0 && kQueryBlock % kTileRows == 0 && kTileKeys <= 64);
+static_assert(kKeyBlock % kTileKeys<float> == 0 && kKeyBlock % kTileKeys<double> == 0);
+static_assert(kQueryBlock % kGroup == 0 && kGroup % kTileRows == 0 && kTileKeys<float> <= kMaxTileKeys);
 
-constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
+template <class Real>
+inline constexpr Real kMinusInfinity = -std::numeric_limits<Real>::infinity();
 
-/// 2^x for x < 128; error below 2 ULP (minimax polynomial of degree 5 on [-1/2, 1/2], relative error 7.5e-8).
-/// Below 2^-100 the result is 0: no weight that small can show in a float sum, and products with it would be
-/// denormal, which costs a hundred cycles each. NaN stays NaN.
-HWY_INLINE Vec Exp2(Vec x) {
-  const Tag d;
-  const hn::RebindToUnsigned<Tag> du;
-  // Adding 1.5 * 2^23 rounds to an integer in the low mantissa bits; the 127 makes those bits a biased
-  // exponent.
-  const Vec magic = hn::Set(d, 12582912.0f + 127.0f);
-  const Vec rounded = hn::Add(x, magic);
-  const Vec f = hn::Sub(x, hn::Sub(rounded, magic));
-  Vec p = hn::Set(d, 0.0013276472454890609f);
-  p = hn::MulAdd(p, f, hn::Set(d, 0.009675540961325169f));
-  p = hn::MulAdd(p, f, hn::Set(d, 0.05550713092088699f));
-  p = hn::MulAdd(p, f, hn::Set(d, 0.24022120237350464f));
-  p = hn::MulAdd(p, f, hn::Set(d, 0.6931469440460205f));
-  p = hn::MulAdd(p, f, hn::Set(d, 1.0f));
-  const Vec power = hn::BitCast(d, hn::ShiftLeft<23>(hn::BitCast(du, rounded)));
-  return hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, -100.0f)), hn::Mul(p, power));
+/// 2^x below its overflow. float: error below 2 ULP (minimax polynomial of degree 5 on [-1/2, 1/2], relative
+/// error 7.5e-8); double: the Taylor series to degree 13, relative error 4e-18 before rounding.
+/// Below 2^-100 the result is 0: no weight that small can show in a sum, and products with it would be
+/// denormal in float, which costs a hundred cycles each. NaN stays NaN.
+template <class Real>
+HWY_INLINE Vec<Real> Exp2(Vec<Real> x) {
+  const Tag<Real> d;
+  const hn::RebindToUnsigned<Tag<Real>> du;
+  constexpr bool kFloat = std::is_same_v<Real, float>;
+  // Adding 1.5 * 2^mantissa_bits rounds to an integer in the low mantissa bits; the bias makes those bits a
+  // biased exponent.
+  const Vec<Real> magic =
+      hn::Set(d, static_cast<Real>(kFloat ? 12582912.0 + 127 : 6755399441055744.0 + 1023));
+  const Vec<Real> rounded = hn::Add(x, magic);
+  const Vec<Real> f = hn::Sub(x, hn::Sub(rounded, magic));
+  Vec<Real> p;
+  if constexpr (kFloat) {
+    p = hn::Set(d, 0.0013276472454890609f);
+    p = hn::MulAdd(p, f, hn::Set(d, 0.009675540961325169f));
+    p = hn::MulAdd(p, f, hn::Set(d, 0.05550713092088699f));
+    p = hn::MulAdd(p, f, hn::Set(d, 0.24022120237350464f));
+    p = hn::MulAdd(p, f, hn::Set(d, 0.6931469440460205f));
+    p = hn::MulAdd(p, f, hn::Set(d, 1.0f));
+  } else {
+    constexpr double kTaylor[] = {1.0,
+                                  0.69314718055994530942,
+                                  0.24022650695910071233,
+                                  0.055504108664821579953,
+                                  0.0096181291076284771619,
+                                  0.0013333558146428443423,
+                                  0.00015403530393381609954,
+                                  1.5252733804059840280e-05,
+                                  1.3215486790144309488e-06,
+                                  1.0178086009239699728e-07,
+                                  7.0549116208011233299e-09,
+                                  4.4455382718708114976e-10,
+                                  2.5678435993488205142e-11,
+                                  1.3691488853904128881e-12};
+    p = hn::Set(d, kTaylor[13]);
+    for (int k = 12; k >= 0; --k) p = hn::MulAdd(p, f, hn::Set(d, kTaylor[k]));
+  }
+  const Vec<Real> power = hn::BitCast(d, hn::ShiftLeft < kFloat ? 23 : 52 > (hn::BitCast(du, rounded)));
+  return hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, static_cast<Real>(-100))), hn::Mul(p, power));
+}
+
+/// `result`, or NaN where `x` is NaN: for library functions that do not promise it.
+template <class Real>
+HWY_INLINE Vec<Real> KeepNaN(Vec<Real> x, Vec<Real> result) {
+  return hn::IfThenElse(hn::Eq(x, x), result, x);
+}
+
+/// tanh; beyond +-20 it is +-1 in either type.
+template <class Real>
+HWY_INLINE Vec<Real> Tanh(Vec<Real> x) {
+  const Tag<Real> d;
+  const Vec<Real> limit = hn::Set(d, static_cast<Real>(20));
+  return KeepNaN<Real>(x, hn::Tanh(d, hn::Max(hn::Min(x, limit), hn::Neg(limit))));
 }
 
 /// The three lane masks of a tile from one row's visibility bits.
-HWY_INLINE hn::Mask<Tag> LaneMask(std::uint64_t bits, Index vector) {
+template <class Real>
+HWY_INLINE hn::Mask<Tag<Real>> LaneMask(std::uint64_t bits, Index vector) {
   std::uint8_t bytes[8];
-  bits >>= static_cast<unsigned>(vector * kLanes);
+  bits >>= static_cast<unsigned>(vector * kLanes<Real>);
   std::memcpy(bytes, &bits, sizeof(bits));
-  return hn::LoadMaskBits(Tag(), bytes);
+  return hn::LoadMaskBits(Tag<Real>(), bytes);
 }
 
-/// acc[r][v] = sum over the depth of q_r k_v, or of (q_r - k_v)^2: one chain per pair in ascending depth, so
-/// a pair's bits do not depend on R. `query` rows are `stride` apart.
-template <Logit kLogit, Index R>
-HWY_INLINE void Accumulate(const float* HWY_RESTRICT query, Index stride, const float* HWY_RESTRICT tile,
-                           Index depth, Vec (&acc)[R][kVectors]) {
-  const Tag d;
+/// acc[r][v] = sum over the depth of what kPair makes of q_r and k_v: one chain per pair in ascending depth,
+/// so a pair's bits do not depend on R. `query` rows are `stride` apart; `coefficient` is additive's u.
+template <class Real, Pair kPair, Index R>
+HWY_INLINE void Accumulate(const Real* HWY_RESTRICT query, Index stride, const Real* HWY_RESTRICT tile,
+                           Index depth, const Real* HWY_RESTRICT coefficient, Vec<Real> (&acc)[R][kVectors]) {
+  const Tag<Real> d;
+  if constexpr (kPair == Pair::additive) {
+    // A tanh needs the registers that a block of rows would take.
+    for (Index r = 0; r < R; ++r) {
+      Vec<Real> sum[kVectors] = {hn::Zero(d), hn::Zero(d), hn::Zero(d)};
+      for (Index c = 0; c < depth; ++c) {
+        const Vec<Real> q = hn::Set(d, query[r * stride + c]), u = hn::Set(d, coefficient[c]);
+        for (Index v = 0; v < kVectors; ++v) {
+          const Vec<Real> key = hn::Load(d, tile + c * kTileKeys<Real> + v * kLanes<Real>);
+          sum[v] = hn::MulAdd(u, Tanh<Real>(hn::Add(q, key)), sum[v]);
+        }
+      }
+      for (Index v = 0; v < kVectors; ++v) acc[r][v] = sum[v];
+    }
+    return;
+  }
   HWY_UNROLL(8)
   for (Index r = 0; r < R; ++r) {
     HWY_UNROLL(3)
     for (Index v = 0; v < kVectors; ++v) acc[r][v] = hn::Zero(d);
   }
   for (Index c = 0; c < depth; ++c) {
-    Vec key[kVectors];
+    Vec<Real> key[kVectors];
     HWY_UNROLL(3)
-    for (Index v = 0; v < kVectors; ++v) key[v] = hn::Load(d, tile + c * kTileKeys + v * kLanes);
+    for (Index v = 0; v < kVectors; ++v) key[v] = hn::Load(d, tile + c * kTileKeys<Real> + v * kLanes<Real>);
     HWY_UNROLL(8)
     for (Index r = 0; r < R; ++r) {
-      const Vec q = hn::Set(d, query[r * stride + c]);
+      const Vec<Real> q = hn::Set(d, query[r * stride + c]);
       HWY_UNROLL(3)
       for (Index v = 0; v < kVectors; ++v) {
-        if constexpr (kLogit == Logit::dot) {
+        if constexpr (kPair == Pair::dot) {
           acc[r][v] = hn::MulAdd(q, key[v], acc[r][v]);
-        } else {
-          const Vec t = hn::Sub(q, key[v]);
+        } else if constexpr (kPair == Pair::squared) {
+          const Vec<Real> t = hn::Sub(q, key[v]);
           acc[r][v] = hn::MulAdd(t, t, acc[r][v]);
+        } else {
+          acc[r][v] = hn::Add(acc[r][v], hn::Abs(hn::Sub(q, key[v])));
         }
       }
-    }
-  }
-  if constexpr (kLogit == Logit::distance) {
-    HWY_UNROLL(8)
-    for (Index r = 0; r < R; ++r) {
-      HWY_UNROLL(3)
-      for (Index v = 0; v < kVectors; ++v) acc[r][v] = hn::Sqrt(acc[r][v]);
     }
   }
 }
 
 // out[R][V vectors] += sum over j of w(r, j) * rows[j][V vectors], with w(r, j) at weights[r * row_step + j *
 // step].
-template <Index R, Index V>
-HWY_INLINE void AddWeightedBlock(const float* HWY_RESTRICT weights, Index row_step, Index step,
-                                 const float* HWY_RESTRICT rows, Index rows_stride, Index count,
-                                 float* HWY_RESTRICT out, Index out_stride) {
-  const Tag d;
-  Vec acc[R][V];
+template <class Real, Index R, Index V>
+HWY_INLINE void AddWeightedBlock(const Real* HWY_RESTRICT weights, Index row_step, Index step,
+                                 const Real* HWY_RESTRICT rows, Index rows_stride, Index count,
+                                 Real* HWY_RESTRICT out, Index out_stride) {
+  const Tag<Real> d;
+  Vec<Real> acc[R][V];
   HWY_UNROLL(8)
   for (Index r = 0; r < R; ++r) {
     HWY_UNROLL(4)
     for (Index v = 0; v < V; ++v) acc[r][v] = hn::Zero(d);
   }
   for (Index j = 0; j < count; ++j) {
-    Vec row[V];
+    Vec<Real> row[V];
     HWY_UNROLL(4)
-    for (Index v = 0; v < V; ++v) row[v] = hn::LoadU(d, rows + j * rows_stride + v * kLanes);
+    for (Index v = 0; v < V; ++v) row[v] = hn::LoadU(d, rows + j * rows_stride + v * kLanes<Real>);
     HWY_UNROLL(8)
     for (Index r = 0; r < R; ++r) {
-      const Vec w = hn::Set(d, weights[r * row_step + j * step]);
+      const Vec<Real> w = hn::Set(d, weights[r * row_step + j * step]);
       HWY_UNROLL(4)
       for (Index v = 0; v < V; ++v) acc[r][v] = hn::MulAdd(w, row[v], acc[r][v]);
     }
@@ -131,41 +188,43 @@ HWY_INLINE void AddWeightedBlock(const float* HWY_RESTRICT weights, Index row_st
   for (Index r = 0; r < R; ++r) {
     HWY_UNROLL(4)
     for (Index v = 0; v < V; ++v) {
-      float* at = out + r * out_stride + v * kLanes;
+      Real* at = out + r * out_stride + v * kLanes<Real>;
       hn::StoreU(hn::Add(hn::LoadU(d, at), acc[r][v]), d, at);
     }
   }
 }
 
 // The same for `width` columns, a multiple of the vector.
-template <Index R>
-void AddWeightedColumns(const float* weights, Index weights_stride, const float* rows, Index rows_stride,
-                        Index keys, Index width, float* out, Index out_stride) {
+template <class Real, Index R>
+void AddWeightedColumns(const Real* weights, Index weights_stride, const Real* rows, Index rows_stride,
+                        Index keys, Index width, Real* out, Index out_stride) {
   constexpr Index kBlockVectors = HWY_TARGET <= HWY_AVX3 ? 4 : 2;
   Index c = 0;
-  for (; c + kBlockVectors * kLanes <= width; c += kBlockVectors * kLanes) {
-    AddWeightedBlock<R, kBlockVectors>(weights, weights_stride, 1, rows + c, rows_stride, keys, out + c,
-                                       out_stride);
+  for (; c + kBlockVectors * kLanes<Real> <= width; c += kBlockVectors * kLanes<Real>) {
+    AddWeightedBlock<Real, R, kBlockVectors>(weights, weights_stride, 1, rows + c, rows_stride, keys, out + c,
+                                             out_stride);
   }
-  for (; c < width; c += kLanes) {
-    AddWeightedBlock<R, 1>(weights, weights_stride, 1, rows + c, rows_stride, keys, out + c, out_stride);
+  for (; c < width; c += kLanes<Real>) {
+    AddWeightedBlock<Real, R, 1>(weights, weights_stride, 1, rows + c, rows_stride, keys, out + c,
+                                 out_stride);
   }
 }
 
 // out[count][width] += weights[count][keys] * rows[keys][width]: weights times values, and dS times keys.
 // Blocks of 6 x 4 vectors (6 x 2 with 16 registers) issue 24 FMAs for 10 loads; a row's bits do not depend on
 // the block it is in.
-inline void AddWeightedRows(const float* weights, Index weights_stride, Index count, const float* rows,
-                            Index rows_stride, Index keys, Index width, float* out, Index out_stride) {
+template <class Real>
+void AddWeightedRows(const Real* weights, Index weights_stride, Index count, const Real* rows,
+                     Index rows_stride, Index keys, Index width, Real* out, Index out_stride) {
   constexpr Index kBlockRows = 6;
   Index r = 0;
   for (; r + kBlockRows <= count; r += kBlockRows) {
-    AddWeightedColumns<kBlockRows>(weights + r * weights_stride, weights_stride, rows, rows_stride, keys,
-                                   width, out + r * out_stride, out_stride);
+    AddWeightedColumns<Real, kBlockRows>(weights + r * weights_stride, weights_stride, rows, rows_stride,
+                                         keys, width, out + r * out_stride, out_stride);
   }
   for (; r < count; ++r) {
-    AddWeightedColumns<1>(weights + r * weights_stride, weights_stride, rows, rows_stride, keys, width,
-                          out + r * out_stride, out_stride);
+    AddWeightedColumns<Real, 1>(weights + r * weights_stride, weights_stride, rows, rows_stride, keys, width,
+                                out + r * out_stride, out_stride);
   }
 }
 

@@ -1,0 +1,34 @@
+// The forward kernel in float.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "attention/kernels/forward32.cc"
+#include "hwy/foreach_target.h"
+
+#include "attention/kernels/forward-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace kith::kernels {
+namespace HWY_NAMESPACE {
+
+void Forward32(const ForwardTask<float>& task) { ForwardAny(task); }
+
+}  // namespace HWY_NAMESPACE
+}  // namespace kith::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace kith::kernels {
+
+HWY_EXPORT(Forward32);
+
+template <>
+void forward(const ForwardTask<float>& task) {
+  HWY_DYNAMIC_DISPATCH(Forward32)(task);
+}
+
+template <>
+std::size_t forward_scratch<float>(Index value_depth, bool narrow) {
+  return static_cast<std::size_t>(ForwardScratch(value_depth, narrow).total());
+}
+
+}  // namespace kith::kernels
+#endif

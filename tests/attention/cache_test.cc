@@ -1,0 +1,216 @@
+#include "kith/cache.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <random>
+
+#include "attention/check.h"
+#include "attention/kernels/kernels.h"
+
+namespace kith {
+namespace {
+
+constexpr Index kPage = kernels::kKeyChunk;
+
+Array<float, 4> normal(const Shape<4>& shape, unsigned seed) {
+  Array<float, 4> x(shape);
+  std::mt19937 random(seed);
+  std::normal_distribution<float> draw;
+  for (float& value : x) value = draw(random);
+  return x;
+}
+
+/// Rows [first, last) of every head.
+View<const float, 4> rows(const Array<float, 4>& x, Index first, Index last) {
+  View<const float, 4> part = x.view();
+  part.data += first * part.stride[2];
+  part.shape[2] = last - first;
+  return part;
+}
+
+/// Rows [first, last) of `full` are, bit for bit, those of `part`.
+template <int R>
+void expect_same_rows(const Array<float, R>& part, const Array<float, R>& full, Index first,
+                      const char* what) {
+  const Index heads = full.shape()[0] * full.shape()[1];
+  const Index columns = R == 4 ? full.shape()[3] : 1;
+  const Index part_row = part.shape()[2] * columns, full_row = full.shape()[2] * columns;
+  for (Index h = 0; h < heads; ++h) {
+    EXPECT_EQ(0, std::memcmp(part.data() + h * part_row, full.data() + h * full_row + first * columns,
+                             static_cast<std::size_t>(part_row) * sizeof(float)))
+        << what << " differs in head " << h;
+  }
+}
+
+struct Sizes {
+  Index batch = 2, heads = 4, key_heads = 2, keys = 0, depth = 16, value_depth = 24;
+};
+
+struct Data {
+  explicit Data(const Sizes& s)
+      : query(normal({s.batch, s.heads, s.keys, s.depth}, 1)),
+        key(normal({s.batch, s.key_heads, s.keys, s.depth}, 2)),
+        value(normal({s.batch, s.key_heads, s.keys, s.value_depth}, 3)) {}
+  Array<float, 4> query, key, value;
+};
+
+// Decodes in uneven steps and compares each step with the same rows of the full causal pass.
+void decode_equals_full(const Sizes& sizes, const AttentionOptions& options) {
+  const Data data(sizes);
+  const AttentionResult full = attend(data.query, data.key, data.value, options);
+  KeyValueCache cache(sizes.batch, sizes.key_heads, sizes.depth, sizes.value_depth);
+  Index length = 0;
+  for (const Index step : {Index{1}, Index{1}, Index{7}, Index{24}, Index{100}, sizes.keys}) {
+    const Index next = std::min(sizes.keys, length + step);
+    cache.append(rows(data.key, length, next), rows(data.value, length, next));
+    ASSERT_EQ(cache.length(), next);
+    const AttentionResult part = cache.attend(rows(data.query, length, next), options);
+    expect_same_rows(part.out, full.out, length, "out");
+    if (options.want.lse) expect_same_rows(part.lse, full.lse, length, "lse");
+    length = next;
+  }
+}
+
+TEST(CacheTest, DecodingEqualsTheFullPassBitForBit) {
+  decode_equals_full({.keys = 300}, {.mask = causal(), .want = {.lse = true}});
+  decode_equals_full({.keys = 2100}, {.mask = causal(), .want = {.lse = true}});
+  decode_equals_full({.heads = 6, .key_heads = 1, .keys = 200, .depth = 5, .value_depth = 3},
+                     {.mask = causal(), .want = {.lse = true}});
+}
+
+TEST(CacheTest, DecodingEqualsTheFullPassWithPositionsAndOtherSimilarities) {
+  AttentionOptions options{.mask = causal() & window(50, 0), .want = {.lse = true}};
+  options.rotary = Rotary{};
+  options.bias.alibi = alibi_slopes(4);
+  options.soft_cap = 5;
+  options.sink = {0.5};
+  decode_equals_full({.keys = 260}, options);
+  options.similarity = Gaussian{3};
+  decode_equals_full({.keys = 260}, options);
+  options.similarity = Cosine{0.2};
+  decode_equals_full({.keys = 260}, options);
+}
+
+TEST(CacheTest, SlidingEvictionEqualsTheFullPassWithAWindow) {
+  const Sizes sizes{.keys = 2 * kPage + 77};
+  const Data data(sizes);
+  const Index left = 60;
+  AttentionOptions options{.mask = causal() & window(left, 0), .want = {.lse = true, .top = 3}};
+  options.rotary = Rotary{.base = 500};
+  options.bias.alibi = {0.1};
+  const AttentionResult full = attend(data.query, data.key, data.value, options);
+  KeyValueCache cache(sizes.batch, sizes.key_heads, sizes.depth, sizes.value_depth);
+  for (Index length = 0; length < sizes.keys;) {
+    const Index next = std::min(sizes.keys, length + 513);
+    cache.append(rows(data.key, length, next), rows(data.value, length, next));
+    const AttentionResult part = cache.attend(rows(data.query, length, next), options);
+    expect_same_rows(part.out, full.out, length, "out");
+    expect_same_rows(part.lse, full.lse, length, "lse");
+    for (Index i = length; i < next; ++i)
+      EXPECT_EQ(part.top_key(1, 3, i - length, 0), full.top_key(1, 3, i, 0));
+    cache.evict(std::max<Index>(0, next - left));
+    EXPECT_EQ(cache.first(), std::max<Index>(0, next - left));
+    length = next;
+  }
+  // Two pages of five are still held: the one where the window begins and the one where it ends.
+  KeyValueCache one_page(sizes.batch, sizes.key_heads, sizes.depth, sizes.value_depth);
+  one_page.append(rows(data.key, 0, 1), rows(data.value, 0, 1));
+  EXPECT_LE(cache.bytes(), 2 * one_page.bytes());
+}
+
+TEST(CacheTest, EvictedKeysHaveNoInfluence) {
+  const Sizes sizes{.keys = kPage + 200};
+  Data data(sizes);
+  const Index gone = kPage + 50;
+  for (Index h = 0; h < 2; ++h) data.value(1, h, gone - 1, 0) = data.key(1, h, 3, 0) = std::nanf("");
+  KeyValueCache cache(sizes.batch, sizes.key_heads, sizes.depth, sizes.value_depth);
+  cache.append(data.key, data.value);
+  cache.evict(gone);
+  AttentionOptions options;
+  options.want = {.lse = true, .received = true, .position = true};
+  const auto part = cache.attend(rows(data.query, sizes.keys - 5, sizes.keys), options);
+  const auto alone = attend(rows(data.query, sizes.keys - 5, sizes.keys), rows(data.key, gone, sizes.keys),
+                            rows(data.value, gone, sizes.keys), options);
+  ASSERT_EQ(part.received.shape()[2], sizes.keys);
+  for (Index i = 0; i < 5; ++i) {
+    EXPECT_NEAR(part.out(1, 2, i, 0), alone.out(1, 2, i, 0), 1e-6);
+    EXPECT_NEAR(part.position(1, 2, i), alone.position(1, 2, i) + static_cast<float>(gone), 1e-2);
+  }
+  EXPECT_EQ(part.received(1, 2, gone - 1), 0);
+  EXPECT_NEAR(part.received(1, 2, gone + 3), alone.received(1, 2, 3), 1e-6);
+}
+
+TEST(CacheTest, TruncateForgets) {
+  const Sizes sizes{.keys = kPage + 30};
+  const Data data(sizes);
+  KeyValueCache cache(sizes.batch, sizes.key_heads, sizes.depth, sizes.value_depth);
+  cache.append(data.key, data.value);
+  cache.truncate(100);
+  EXPECT_EQ(cache.length(), 100);
+  cache.append(rows(data.key, 100, 150), rows(data.value, 100, 150));
+  const auto part = cache.attend(rows(data.query, 149, 150), {});
+  const auto full = attend(rows(data.query, 149, 150), rows(data.key, 0, 150), rows(data.value, 0, 150), {});
+  expect_same_rows(part.out, full.out, 0, "out");
+  EXPECT_THROW(cache.truncate(151), Error);
+  EXPECT_THROW(cache.truncate(-1), Error);
+}
+
+TEST(CacheTest, CopiesShareTheirPrefixAndPartWhenTheyWrite) {
+  const Sizes sizes{.keys = kPage + 100};
+  const Data data(sizes);
+  KeyValueCache prefix(sizes.batch, sizes.key_heads, sizes.depth, sizes.value_depth);
+  prefix.append(data.key, data.value);
+  KeyValueCache left = prefix, right = prefix;
+  EXPECT_EQ(left.shared_bytes(), left.bytes());
+  const auto key = normal({2, 2, 10, 16}, 8), value = normal({2, 2, 10, 24}, 9);
+  left.append(key, value);
+  right.append(rows(key, 0, 5), rows(value, 0, 5));
+  EXPECT_LT(left.shared_bytes(), left.bytes());
+  EXPECT_GT(left.shared_bytes(), 0u);  // the first page is still one for all
+  EXPECT_EQ(prefix.length(), sizes.keys);
+  EXPECT_EQ(left.length(), sizes.keys + 10);
+  const auto kept = prefix.key();
+  EXPECT_TRUE(std::equal(kept.begin(), kept.end(), data.key.begin()));
+  const auto left_key = left.key();
+  EXPECT_EQ(left_key(1, 1, sizes.keys + 9, 3), key(1, 1, 9, 3));
+}
+
+TEST(CacheTest, HalfStorageHoldsTheRoundedRows) {
+  const Sizes sizes{.keys = 40};
+  const Data data(sizes);
+  for (const auto storage : {KeyValueCache::Storage::bfloat16, KeyValueCache::Storage::float16}) {
+    KeyValueCache cache(sizes.batch, sizes.key_heads, sizes.depth, sizes.value_depth, storage);
+    cache.append(data.key, data.value);
+    const auto round = [&](float x) {
+      return storage == KeyValueCache::Storage::bfloat16 ? static_cast<float>(bfloat16(x))
+                                                         : static_cast<float>(float16(x));
+    };
+    Array<float, 4> key = data.key, value = data.value;
+    for (float& x : key) x = round(x);
+    for (float& x : value) x = round(x);
+    const auto part = cache.attend(rows(data.query, 39, 40), {});
+    const auto full = attend(rows(data.query, 39, 40), key, value, {});
+    expect_same_rows(part.out, full.out, 0, "out");
+    KeyValueCache wide(sizes.batch, sizes.key_heads, sizes.depth, sizes.value_depth);
+    wide.append(data.key, data.value);
+    EXPECT_EQ(2 * cache.bytes(), wide.bytes());
+  }
+}
+
+TEST(CacheTest, BadInputLeavesTheCacheAsItWas) {
+  KeyValueCache cache(1, 2, 4, 4);
+  cache.append(normal({1, 2, 3, 4}, 1), normal({1, 2, 3, 4}, 2));
+  EXPECT_THROW(cache.append(normal({1, 2, 3, 5}, 1), normal({1, 2, 3, 4}, 2)), Error);
+  EXPECT_THROW(cache.append(normal({1, 2, 3, 4}, 1), normal({1, 2, 2, 4}, 2)), Error);
+  EXPECT_THROW(cache.evict(4), Error);
+  EXPECT_EQ(cache.length(), 3);
+  EXPECT_EQ(cache.first(), 0);
+  EXPECT_THROW(KeyValueCache(0, 1, 1, 1), Error);
+  AttentionOptions options;
+  options.dropout.rate = 0.5;
+  EXPECT_THROW(cache.attend(normal({1, 2, 1, 4}, 3), options), Error);
+}
+
+}  // namespace
+}  // namespace kith
