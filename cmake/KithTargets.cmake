@@ -12,7 +12,7 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_LES
 endif()
 if(KITH_SANITIZE)
   target_compile_options(kith_compile_options INTERFACE
-      -fsanitize=${KITH_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+      -fsanitize=${KITH_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all -O1)
   target_link_options(kith_compile_options INTERFACE -fsanitize=${KITH_SANITIZE})
 endif()
 # The library has to report coverage too, or the fuzzers would search blindly.
@@ -25,6 +25,8 @@ function(kith_test name)
   add_executable(${name} ${ARGN})
   target_link_libraries(${name} PRIVATE kith::kith kith_compile_options GTest::gtest_main)
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/tests)
+  # Tests are read by the compiler more often than they run.
+  target_compile_options(${name} PRIVATE $<$<NOT:$<CONFIG:Debug>>:-O1>)
   target_compile_definitions(${name} PRIVATE KITH_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 600)
 endfunction()

@@ -11,8 +11,9 @@
 //    h reads key head h / (Hq / Hk). D and Dv are any positive sizes; N and M may be 0. [N, D] alone is
 //    accepted as B = H = 1. Views are strided; the last axis is contiguous.
 //  * Types: float and double; bfloat16 and float16 as storage, computed and answered in float.
-//  * A row that sees no key: output 0, lse -inf (the sink's logit if there is one), all gradients 0, no top
-//    entries. Never NaN.
+//  * A row that sees no key: output 0, lse -inf (the sink's logit if there is one, and then d_lse is the
+//  sink's
+//    gradient), all other gradients 0, no top entries. Never NaN.
 //  * What is masked has no influence, even if it holds NaN or infinities. A NaN that is visible makes exactly
 //    the rows that see it NaN.
 //  * A row's forward and backward bits do not depend on the batch around it, the number of threads or the
@@ -148,6 +149,7 @@ class Workspace {
 //
 // attention_weights: the weights [B, Hq, N, M] themselves, before dropout; quadratic memory. Error, before
 // anything is allocated, if they need more than `most_bytes`.
+// NOLINTBEGIN(bugprone-macro-parentheses): T is a type
 #define KITH_DECLARE_ATTENTION(T)                                                                      \
   Array<compute_t<T>, 4> attend(View<const T, 4> query, View<const T, 4> key, View<const T, 4> value); \
   BasicAttentionResult<compute_t<T>> attend(View<const T, 4> query, View<const T, 4> key,              \
@@ -172,6 +174,7 @@ KITH_DECLARE_ATTENTION(double)
 KITH_DECLARE_ATTENTION(bfloat16)
 KITH_DECLARE_ATTENTION(float16)
 #undef KITH_DECLARE_ATTENTION
+// NOLINTEND(bugprone-macro-parentheses)
 
 /// The instruction set in use: "AVX3" (AVX-512), "AVX2", "SSE4", ...
 const char* instruction_set();

@@ -26,7 +26,8 @@ struct Rotary {
 };
 
 /// Rows of x [B, H, N, D] turned, as keys at `positions` [B or 1, N] or, without any, offset + i. The angle
-/// and its sine and cosine are computed in double. Error if D or `columns` is odd, or columns > D.
+/// and its sine and cosine are computed in double. Error if the columns that turn are odd in number or
+/// more than D.
 template <class T>
 Array<T, 4> rotate(View<const T, 4> x, const Rotary& rotary, Index offset = 0,
                    View<const Index, 2> positions = {});

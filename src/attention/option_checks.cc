@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "attention/checks.h"
+#include "attention/rotation.h"
 
 namespace kith::checks {
 namespace {
@@ -110,24 +111,8 @@ void check_adaptive(const AttentionOptions& options, const Geometry& g) {
 }
 
 void check_rotary(const Rotary& rotary, const Geometry& g) {
-  check_number("rotary.base", rotary.base, Numbers::positive);
-  check_number("rotary.scaling", rotary.scaling, Numbers::positive);
-  check_least("rotary.columns", rotary.columns, 0);
-  for (const auto& [side, depth] : {std::pair{"query", g.depth}, {"key", g.key_depth}}) {
-    const Index columns = rotary.columns > 0 ? rotary.columns : depth;
-    if (columns % 2 != 0)
-      throw Error(fmt::format("rotary.columns: {} of {}; it needs an even number", columns, side));
-    if (columns > depth) {
-      throw Error(fmt::format("rotary.columns: {}; it needs at most {}'s {} columns", columns, side, depth));
-    }
-    if (!rotary.frequency.empty() && std::ssize(rotary.frequency) != columns / 2) {
-      throw Error(fmt::format("rotary.frequency: {} numbers; it needs one for each of {}'s {} pairs",
-                              rotary.frequency.size(), side, columns / 2));
-    }
-  }
-  for (const double x : rotary.frequency) check_number("rotary.frequency", x, Numbers::finite);
-  check_offset("rotary.query_offset", rotary.query_offset);
-  check_offset("rotary.key_offset", rotary.key_offset);
+  kith::check_rotary(rotary, "query", g.depth);
+  kith::check_rotary(rotary, "key", g.key_depth);
   if (given(rotary.query_position)) {
     check_array("rotary.query_position", rotary.query_position, {{g.batch, true}, {g.queries}});
   }

@@ -65,7 +65,7 @@ void check_rotary(const Rotary& rotary, const char* side, Index depth) {
   }
   const Index columns = rotary.columns > 0 ? rotary.columns : depth;
   if (columns % 2 != 0)
-    throw Error(fmt::format("rotary.columns: {} of {} are odd; it needs pairs", columns, side));
+    throw Error(fmt::format("rotary.columns: {} of {}; it needs an even number", columns, side));
   if (!rotary.frequency.empty() && std::ssize(rotary.frequency) != columns / 2) {
     throw Error(fmt::format("rotary.frequency: {} numbers; it needs one for each of {}'s {} pairs",
                             rotary.frequency.size(), side, columns / 2));

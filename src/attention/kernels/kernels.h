@@ -169,8 +169,8 @@ void forward(const ForwardTask<Real>& task);
 /// One tile-aligned range of keys against a range of queries of one query head, for the gradients.
 ///
 /// P = weights, dS = P (dP - delta - d_entropy (logit2 - lse2)) with dP = sum_c d_out v (times dropout), the
-/// gradient of the logit; dX = dS dlogit/dx, the gradient of x, in natural units. With Terms dX is whole;
-/// without, it is dS and the caller multiplies by its constant factor. What is summed from it:
+/// gradient of the logit; dX = dS dlogit/dx, the gradient of x, in natural units. With Terms, and always
+/// in double, dX is whole; without, it is dS and the caller multiplies by its constant factor. What is summed from it:
 ///   dot       d_query += sum dX k                  d_key += sum dX q
 ///   squared   d_query += sum dX (q - k)            d_key += sum dX (q - k)     (caller: times 2 and -2)
 ///   absolute  d_query += sum dX sign(q - k)        d_key += sum dX sign(q - k) (caller: times 1 and -1)
