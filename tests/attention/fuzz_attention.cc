@@ -30,7 +30,7 @@ class Bytes {
     const unsigned x = byte();
     if (x == 255) return -1;
     if (x == 254) return most * 1000;
-    return static_cast<Index>(x) % (most + 1);
+    return static_cast<Index>(x) % (std::max<Index>(most, 0) + 1);  // `most` may be a size that was -1
   }
   Index offset() { return static_cast<Index>(byte()) - 128; }
   bool flag() { return byte() % 2 == 1; }
