@@ -104,28 +104,31 @@ void expect_conformance(const char* what, const std::vector<std::string>& names,
   EXPECT_EQ(names.size(), cases);
 }
 
-TEST(OnnxConformance, Attention) {
-  expect_conformance("Attention", fetched_case_names("test_attention_"), 64, difference_of_run);
+using OnnxConformance = FetchedCases;
+
+TEST_F(OnnxConformance, Attention) {
+  expect_conformance("Attention", case_names(cases_folder(), "test_attention_"), 64, difference_of_run);
 }
 
-TEST(OnnxConformance, AttentionWithAPastFromACache) {
-  std::vector<std::string> names = fetched_case_names("test_attention_");
+TEST_F(OnnxConformance, AttentionWithAPastFromACache) {
+  std::vector<std::string> names = case_names(cases_folder(), "test_attention_");
   std::erase_if(names, [](const std::string& name) { return name.find("_with_past_") == std::string::npos; });
   expect_conformance("Attention from a cache", names, 19, difference_of_run_from_cache);
 }
 
-TEST(OnnxConformance, RotaryEmbedding) {
-  expect_conformance("RotaryEmbedding", fetched_case_names("test_rotary_embedding"), 8, difference_of_run);
+TEST_F(OnnxConformance, RotaryEmbedding) {
+  expect_conformance("RotaryEmbedding", case_names(cases_folder(), "test_rotary_embedding"), 8,
+                     difference_of_run);
 }
 
-TEST(OnnxConformance, FlexAttention) {
-  expect_conformance("FlexAttention", fetched_case_names("test_flexattention"), 11, difference_of_run);
+TEST_F(OnnxConformance, FlexAttention) {
+  expect_conformance("FlexAttention", case_names(cases_folder(), "test_flexattention"), 11,
+                     difference_of_run);
 }
 
 // ONNX's boolean masks hide nothing, and where its masks are shorter than the keys, lengths hide the rest
 // anyway. This case's mask is 0 for four keys and -inf for two, so it can be said in those other ways.
-TEST(OnnxConformance, MasksThatHideTheSameInOtherWays) {
-  fetched_case_names("test_attention_");
+TEST_F(OnnxConformance, MasksThatHideTheSameInOtherWays) {
   Case c = load_case(cases_folder() / "test_attention_4d_softcap_neginf_mask_poison");
   Tensor& mask = c.inputs.at("attn_mask");
   ASSERT_EQ(mask.shape, (std::vector<Index>{4, 6}));
@@ -141,7 +144,7 @@ TEST(OnnxConformance, MasksThatHideTheSameInOtherWays) {
   EXPECT_NE(difference_of_run(c), "");
 }
 
-TEST(OnnxConformance, ComparesEveryElementAndShape) {
+TEST(OnnxComparison, ComparesEveryElementAndShape) {
   const Output want{.shape = {2}, .values = {1.0, -INFINITY}};
   EXPECT_EQ(difference(want, want), "");
   EXPECT_EQ(difference({.shape = {2}, .values = {1.0009, -INFINITY}}, want), "");

@@ -82,12 +82,14 @@ TEST(OnnxCase, RefusesModelsOfWhichItUnderstandsNothing) {
   EXPECT_THROW(read_model(std::string{'\x3a', static_cast<char>(graph.size())} + graph), Error);
 }
 
-TEST(OnnxCase, ReadsEveryFetchedCase) {
+using OnnxFetchedCase = FetchedCases;
+
+TEST_F(OnnxFetchedCase, ReadsEveryFetchedCase) {
   std::size_t read = 0;
   for (const auto& [prefix, op, count] : {std::tuple{"test_attention_", "Attention", 64U},
                                           std::tuple{"test_rotary_embedding", "RotaryEmbedding", 8U},
                                           std::tuple{"test_flexattention", "FlexAttention", 11U}}) {
-    const std::vector<std::string> names = fetched_case_names(prefix);
+    const std::vector<std::string> names = case_names(cases_folder(), prefix);
     EXPECT_EQ(names.size(), count) << prefix;
     for (const std::string& name : names) {
       const Case c = load_case(cases_folder() / name);
@@ -104,8 +106,7 @@ TEST(OnnxCase, ReadsEveryFetchedCase) {
   EXPECT_EQ(read, 83U);
 }
 
-TEST(OnnxCase, FindsInputsAndOutputsByPlaceWhereOthersAreLeftOut) {
-  fetched_case_names("test_");
+TEST_F(OnnxFetchedCase, FindsInputsAndOutputsByPlaceWhereOthersAreLeftOut) {
   const Case padded = load_case(cases_folder() / "test_attention_4d_diff_heads_mask4d_padded_kv");
   EXPECT_EQ(padded.node.inputs.size(), 7U);
   EXPECT_EQ(padded.input(4), nullptr);
@@ -122,8 +123,7 @@ TEST(OnnxCase, FindsInputsAndOutputsByPlaceWhereOthersAreLeftOut) {
   EXPECT_EQ(inspected.node.number("scale"), std::nullopt);
 }
 
-TEST(OnnxCase, ReadsAModifiersGraph) {
-  fetched_case_names("test_");
+TEST_F(OnnxFetchedCase, ReadsAModifiersGraph) {
   const Case c = load_case(cases_folder() / "test_flexattention_soft_cap");
   const Graph* modifier = c.node.graph("score_mod");
   ASSERT_NE(modifier, nullptr);
