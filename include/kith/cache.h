@@ -47,7 +47,7 @@ class KeyValueCache {
   struct Page;
 
  private:
-  void gather(Index from, const View<float, 4>& key, const View<float, 4>& value) const;
+  void gather(Array<std::byte, 1> Page::*side, Index from, const View<float, 4>& to) const;
   static void add_base(const AttentionOptions& options, Index base, AttentionResult& result);
 
   Index batch_, heads_, depth_, value_depth_, first_ = 0, length_ = 0;

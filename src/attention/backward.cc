@@ -12,7 +12,7 @@
 #include "array/threads.h"
 #include "attention/backward_head.h"
 #include "attention/backward_parameters.h"
-#include "attention/row_map.h"
+#include "attention/prepared_rows.h"
 #include "attention/run.h"
 #include "attention/terms.h"
 #include "attention/workspace.h"
@@ -58,9 +58,8 @@ struct BackwardRun {
   Lowered lowered = lower<Real>(options, g);
   MaskPlan plan{options.mask, g.batch, g.queries, g.keys};
   TermArrays<Real> arrays{options, g, lowered, plan};
-  RowMap query_map{options, g, RowMap::Side::query}, key_map{options, g, RowMap::Side::key};
-  bool map_queries = !std::is_same_v<T, Real> || !query_map.identity();
-  bool map_keys = !std::is_same_v<T, Real> || !key_map.identity();
+  MappedRows<T> query_rows{query, options, g, RowMap::Side::query};
+  MappedRows<T> key_rows{key, options, g, RowMap::Side::key};
   bool entropy = upstream.entropy.data != nullptr;
   /// Without terms the float kernels have a faster path, and know nothing of parameters.
   bool with_terms = !std::is_same_v<Real, float> || arrays.needed() || entropy;
@@ -75,7 +74,7 @@ struct BackwardRun {
   Index tiles = tile_count<Real>(sizes.keys);
   Index pull = lowered.depth;
   Index pull_stride = round_up(pull, vector_lanes<Real>());
-  Index all_heads = static_cast<Index>(plan.sequences().size()) * g.key_heads;
+  Index all_heads = plan.sequence_count() * g.key_heads;
   Index scratch_size = static_cast<Index>(backward_scratch<Real>());
   ParameterSums<Real> parameters{options, g, lowered, plan, sizes, with_terms, upstream.bias, gradients};
   /// Key heads worked on at once: enough tasks for the threads, bounded memory.
@@ -93,8 +92,8 @@ struct BackwardRun {
     heads.resize(static_cast<std::size_t>(wave));
     const Index rows = g.group() * sizes.queries;
     for (Head& head : heads) {
-      if (map_keys) head.mapped_keys = memory.take<Real>(sizes.keys * pull);
-      if (map_queries) head.mapped_queries = memory.take<Real>(rows * pull);
+      if (!key_rows.in_place()) head.mapped_keys = memory.take<Real>(sizes.keys * pull);
+      if (!query_rows.in_place()) head.mapped_queries = memory.take<Real>(rows * pull);
       head.key_tiles = memory.take<Real>(tiles * pull * tile);
       head.finite_key_tiles = memory.take<Real>(differences ? tiles * pull * tile : 0);
       head.value_rows = memory.take<Real>(copy_values ? sizes.keys * width : 0);
@@ -119,12 +118,11 @@ struct BackwardRun {
 
   Index head_of(const Head& head, Index q) const { return head.h * g.group() + q; }
 
+  Real* mapped_queries(const Head& head, Index q) const {
+    return query_rows.in_place() ? nullptr : head.mapped_queries + q * head.s.queries * pull;
+  }
   HeadRows<Real> queries(const Head& head, Index q) const {
-    if (map_queries) return {head.mapped_queries + q * head.s.queries * pull, pull};
-    if constexpr (std::is_same_v<T, Real>) {
-      return head_rows(query, head.s.batch, head_of(head, q), head.s.first_query);
-    }
-    return {};
+    return query_rows.at(head.s, head_of(head, q), mapped_queries(head, q));
   }
 
   /// The gradients of out and, behind them, of the second moment.
@@ -134,13 +132,7 @@ struct BackwardRun {
   }
 
   void prepare_keys(Head& head) {
-    const HeadRows<T> raw = head_rows(key, head.s.batch, head.h, head.s.first_key);
-    HeadRows<Real> rows{head.mapped_keys, pull};
-    if (map_keys) {
-      key_map.apply(raw.data, raw.stride, head.s, head.s.keys, head.mapped_keys, pull);
-    } else if constexpr (std::is_same_v<T, Real>) {
-      rows = raw;
-    }
+    const HeadRows<Real> rows = key_rows.apply(head.s, head.h, head.mapped_keys);
     const Index count = tile_count<Real>(head.s.keys);
     pack_tiles<Real>(rows.data, rows.stride, head.s.keys, pull, 0, count, head.key_tiles);
     copy_finite(rows, head.s.keys, pull, head.key_rows, pull_stride);
@@ -171,11 +163,8 @@ struct BackwardRun {
 
   void prepare_queries(Head& head, Index q) {
     const Index h = head_of(head, q), rows = head.s.queries;
-    if (map_queries) {
-      const HeadRows<T> raw = head_rows(query, head.s.batch, h, head.s.first_query);
-      query_map.apply(raw.data, raw.stride, head.s, rows, head.mapped_queries + q * rows * pull, pull);
-    }
-    copy_finite(queries(head, q), rows, pull, head.query_rows + q * rows * pull_stride, pull_stride);
+    const HeadRows<Real> mapped = query_rows.apply(head.s, h, mapped_queries(head, q));
+    copy_finite(mapped, rows, pull, head.query_rows + q * rows * pull_stride, pull_stride);
     if (moment) {
       const HeadRows<Real> first = head_rows(upstream.out, head.s.batch, h, head.s.first_query);
       const HeadRows<Real> second = head_rows(upstream.second_moment, head.s.batch, h, head.s.first_query);
@@ -215,7 +204,7 @@ struct BackwardRun {
     head.delta[row] = static_cast<Real>(delta);
     head.lse2[row] = static_cast<Real>(lse * std::numbers::log2e);
     if (options.sink.empty()) return;
-    const double sink = options.sink[options.sink.size() == 1 ? 0 : static_cast<std::size_t>(h)];
+    const double sink = options.sink[entry_of(options.sink, h)];
     if (sees_sink_alone(result.lse(b, h, at), sink, &result.out(b, h, at, 0))) {
       head.lse2[row] = -std::numeric_limits<Real>::infinity();
       if (upstream.lse.data != nullptr)
@@ -242,7 +231,7 @@ struct BackwardRun {
     for (Index row = 0; row < g.group() * head.s.queries; ++row) {
       if (!std::isfinite(head.lse2[row])) continue;
       const Index q = row / head.s.queries, i = row % head.s.queries;
-      const HeadRows<T> raw = head_rows(query, head.s.batch, head_of(head, q), head.s.first_query);
+      const HeadRows<T> raw = query_rows.raw(head.s, head_of(head, q));
       if (!all_finite(HeadRows<T>{raw.data + i * raw.stride, raw.stride}, 1, g.depth)) continue;
       for (Index c = 0; c < g.depth; ++c)
         head.origin[c] = static_cast<double>(static_cast<Real>(raw.data[i * raw.stride + c]));
@@ -270,7 +259,7 @@ struct BackwardRun {
   void run_group(Head& head, Index q, Index first, Index last, Index group) {
     Real* d_query = head.d_query + group * sizes.stretch * pull_stride;
     std::fill_n(d_query, (last - first) * pull_stride, Real{0});
-    const HeadRows<Real> query_rows = queries(head, q), d_out_rows = d_out(head, q);
+    const HeadRows<Real> mapped = queries(head, q), d_out_rows = d_out(head, q);
     const Index row = q * head.s.queries + first;
     BackwardTask<Real> t;
     t.pair = lowered.pair;
@@ -281,8 +270,8 @@ struct BackwardRun {
       t.terms = &terms;
     }
     t.coefficient = arrays.coefficient();
-    t.query = query_rows.data + first * query_rows.stride;
-    t.query_stride = query_rows.stride;
+    t.query = mapped.data + first * mapped.stride;
+    t.query_stride = mapped.stride;
     t.key_tiles = head.key_tiles;
     t.d_out = d_out_rows.data + first * d_out_rows.stride;
     t.d_out_stride = d_out_rows.stride;
@@ -345,7 +334,7 @@ struct BackwardRun {
         for (Index c = 0; c < pull; ++c) sums[static_cast<std::size_t>(c)] += static_cast<double>(part[c]);
       }
       const Real* row = head.query_rows + (q * head.s.queries + i) * pull_stride;
-      Real* to = query_map.identity()
+      Real* to = query_rows.identity()
                      ? &gradients.query(head.s.batch, head_of(head, q), head.s.first_query + i, 0)
                      : head.d_mapped + i * pull;
       head.row_factor[i] = finish_row(head, sums.data(), row, 1, to);
@@ -355,11 +344,12 @@ struct BackwardRun {
   // A query head is done: back through the map of its rows.
   void finish_query_head(Head& head, Index q) {
     for (Index i = 0; i < head.s.queries; ++i) head.parameters.d_factor += head.row_factor[i];
-    if (query_map.identity() || pull == 0 || head.s.queries == 0) return;
-    const HeadRows<T> raw = head_rows(query, head.s.batch, head_of(head, q), head.s.first_query);
-    query_map.backward(raw.data, raw.stride, head.s, head.s.queries, head.d_mapped, pull, raw_origin(head),
-                       &gradients.query(head.s.batch, head_of(head, q), head.s.first_query, 0), g.depth,
-                       head.parameters.query);
+    if (query_rows.identity() || pull == 0 || head.s.queries == 0) return;
+    const HeadRows<T> raw = query_rows.raw(head.s, head_of(head, q));
+    query_rows.map().backward(raw.data, raw.stride, head.s, head.s.queries, head.d_mapped, pull,
+                              raw_origin(head),
+                              &gradients.query(head.s.batch, head_of(head, q), head.s.first_query, 0),
+                              g.depth, head.parameters.query);
   }
 
   // Rows that are turned by their position have no origin in common.
@@ -383,16 +373,16 @@ struct BackwardRun {
       for (Index c = 0; c < pull; ++c) {
         sums[static_cast<std::size_t>(c)] = static_cast<double>(head.d_key[(at * pull + c) * tile + lane]);
       }
-      Real* to = key_map.identity() ? &gradients.key(head.s.batch, head.h, head.s.first_key + j, 0)
-                                    : head.d_mapped + j * pull;
+      Real* to = key_rows.identity() ? &gradients.key(head.s.batch, head.h, head.s.first_key + j, 0)
+                                     : head.d_mapped + j * pull;
       const double factor = finish_row(head, sums.data(), head.key_rows + j * pull_stride, -1, to);
       if (differences) head.parameters.d_factor += factor;
     }
-    if (!key_map.identity() && pull > 0 && head.s.keys > 0) {
-      const HeadRows<T> raw = head_rows(key, head.s.batch, head.h, head.s.first_key);
-      key_map.backward(raw.data, raw.stride, head.s, head.s.keys, head.d_mapped, pull, raw_origin(head),
-                       &gradients.key(head.s.batch, head.h, head.s.first_key, 0), g.key_depth,
-                       head.parameters.key);
+    if (!key_rows.identity() && pull > 0 && head.s.keys > 0) {
+      const HeadRows<T> raw = key_rows.raw(head.s, head.h);
+      key_rows.map().backward(raw.data, raw.stride, head.s, head.s.keys, head.d_mapped, pull,
+                              raw_origin(head), &gradients.key(head.s.batch, head.h, head.s.first_key, 0),
+                              g.key_depth, head.parameters.key);
     }
     if (!head.d_out_finite) spread_non_finite(head);
   }
@@ -407,7 +397,7 @@ struct BackwardRun {
         if (std::all_of(d, d + width, [](Real x) { return std::isfinite(x); })) continue;
         for (Index j = 0; j < head.s.keys; ++j) {
           if (!plan.visible(head.number, head_of(head, q), i, j)) continue;
-          if (with_terms && arrays.hides(terms, i, j, squared_distance(head, q, i, j))) continue;
+          if (with_terms && arrays.hides(terms, i, j, queries(head, q), head.key_tiles)) continue;
           Real* d_value = &gradients.value(head.s.batch, head.h, head.s.first_key + j, 0);
           for (Index c = 0; c < width; ++c) {
             if (std::isfinite(d[c])) continue;
@@ -418,17 +408,6 @@ struct BackwardRun {
         }
       }
     }
-  }
-
-  double squared_distance(const Head& head, Index q, Index i, Index j) const {
-    const HeadRows<Real> rows = queries(head, q);
-    double sum = 0;
-    for (Index c = 0; c < pull; ++c) {
-      const double x = static_cast<double>(rows.data[i * rows.stride + c]) -
-                       static_cast<double>(head.key_tiles[(j / tile * pull + c) * tile + j % tile]);
-      sum += x * x;
-    }
-    return sum;
   }
 
   // Query head q of each of the wave's heads.

@@ -9,11 +9,6 @@
 namespace kith {
 namespace {
 
-// One number for all heads, or one per head.
-std::size_t entry(const std::vector<double>& numbers, Index h) {
-  return numbers.size() == 1 ? 0 : static_cast<std::size_t>(h);
-}
-
 // An array of the shape of a view, zeros; empty if there is none.
 template <class To, class T, int R>
 Array<To, R> zeros_like(const View<T, R>& view) {
@@ -209,7 +204,7 @@ void ParameterSums<Real>::add(const ParameterHead& head, Index groups) {
       relative_terms_backward(options_.bias, h, sizes_.queries, sizes_.keys,
                               head.toeplitz_sum + q * (sizes_.queries + sizes_.keys), gradients_);
     }
-    if (!options_.sink.empty()) gradients_.sink[entry(options_.sink, h)] += head.sink[q];
+    if (!options_.sink.empty()) gradients_.sink[entry_of(options_.sink, h)] += head.sink[q];
   }
   query_.add(head.query);
   key_.add(head.key);
@@ -217,7 +212,7 @@ void ParameterSums<Real>::add(const ParameterHead& head, Index groups) {
 
 template <class Real>
 void ParameterSums<Real>::finish() {
-  gradients_.parameter = parameter_gradient(options_, lowered_, d_factor_);
+  gradients_.parameter = parameter_gradient(options_, d_factor_);
   if (std::holds_alternative<Bilinear>(options_.similarity)) {
     add_to(gradients_.bilinear.data(), query_.matrix);
   } else if (std::holds_alternative<Additive>(options_.similarity)) {

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <numeric>
 
+#include "attention/geometry.h"
 #include "attention/kernels/kernels.h"
 #include "attention/workspace.h"
 
@@ -224,13 +225,12 @@ std::size_t KeyValueCache::shared_bytes() const {
   return total;
 }
 
-void KeyValueCache::gather(Index from, const View<float, 4>& key, const View<float, 4>& value) const {
+void KeyValueCache::gather(Array<std::byte, 1> Page::*side, Index from, const View<float, 4>& to) const {
   for (Index position = from; position < length_;) {
     const Index row = position % kPage, rows = std::min(kPage - row, length_ - position);
     const Page& page = *pages_[static_cast<std::size_t>(position / kPage)];
     with_type(storage_, [&]<class Stored>(Stored) {
-      read_rows<Stored>(page.key.data(), row, rows, key, position - from);
-      read_rows<Stored>(page.value.data(), row, rows, value, position - from);
+      read_rows<Stored>((page.*side).data(), row, rows, to, position - from);
     });
     position += rows;
   }
@@ -238,15 +238,13 @@ void KeyValueCache::gather(Index from, const View<float, 4>& key, const View<flo
 
 Array<float, 4> KeyValueCache::key() const {
   Array<float, 4> key({batch_, heads_, length_ - first_, depth_});
-  Array<float, 4> value({batch_, heads_, length_ - first_, value_depth_});
-  gather(first_, key, value);
+  gather(&Page::key, first_, key);
   return key;
 }
 
 Array<float, 4> KeyValueCache::value() const {
-  Array<float, 4> key({batch_, heads_, length_ - first_, depth_});
   Array<float, 4> value({batch_, heads_, length_ - first_, value_depth_});
-  gather(first_, key, value);
+  gather(&Page::value, first_, value);
   return value;
 }
 
@@ -272,7 +270,8 @@ void KeyValueCache::attend(View<const float, 4> query, const AttentionOptions& o
   }
   const View<float, 4> key(memory.data(), {batch_, heads_, keys, depth_});
   const View<float, 4> value(memory.data() + key_numbers, {batch_, heads_, keys, value_depth_});
-  gather(base, key, value);
+  gather(&Page::key, base, key);
+  gather(&Page::value, base, value);
 
   const Index query_position = length_ - query.shape[2];
   const AttentionOptions here = moved(options, base, query_position, first_);
@@ -300,8 +299,8 @@ void KeyValueCache::add_base(const AttentionOptions& options, Index base, Attent
     if (lse == -std::numeric_limits<double>::infinity()) continue;
     double seen = 1;
     if (!options.sink.empty()) {
-      const auto head = static_cast<std::size_t>(row / shape[2] % shape[1]);
-      seen -= std::exp(options.sink[options.sink.size() == 1 ? 0 : head] - lse);
+      const Index head = row / shape[2] % shape[1];
+      seen -= std::exp(options.sink[entry_of(options.sink, head)] - lse);
     }
     result.position.data()[row] += static_cast<float>(seen * static_cast<double>(base));
   }

@@ -12,7 +12,7 @@
 #include <type_traits>
 
 #include "array/threads.h"
-#include "attention/row_map.h"
+#include "attention/prepared_rows.h"
 #include "attention/run.h"
 #include "attention/terms.h"
 #include "attention/workspace.h"
@@ -36,9 +36,7 @@ struct ForwardRun {
 
   Lowered lowered = lower<Real>(options, g);
   TermArrays<Real> arrays{options, g, lowered, plan};
-  RowMap query_map{options, g, RowMap::Side::query}, key_map{options, g, RowMap::Side::key};
-  bool map_queries = !std::is_same_v<T, Real> || !query_map.identity();
-  bool map_keys = !std::is_same_v<T, Real> || !key_map.identity();
+  PreparedRows<T> rows{query, key, options, g, plan, lowered.depth};
   Index top = options.want.top;
   bool entropy = !result.entropy.empty(), largest = !result.largest.empty();
   bool with_terms = arrays.needed() || entropy || largest;
@@ -53,7 +51,6 @@ struct ForwardRun {
   Index value_stride = round_up(width, vector_lanes<Real>());
   Index sequences = plan.sequence_count();
   Index most_queries = longest(&Sequence::queries), most_keys = longest(&Sequence::keys);
-  Index tiles = tile_count<Real>(g.keys) + (options.mask.ragged.empty() ? 0 : sequences);  // of a head
   Index blocks = (most_queries + kQueryBlock - 1) / kQueryBlock;
   Index chunks = std::max<Index>(1, (most_keys + kKeyChunk - 1) / kKeyChunk);
   Index tasks = sequences * g.heads * blocks;
@@ -61,9 +58,6 @@ struct ForwardRun {
   bool split = chunks > 1 && tasks < 2 * Index{threads};
 
   // Workspace: per batch row and head.
-  Real* query_rows = nullptr;             // [B Hq][N][depth], mapped queries
-  Real* key_rows = nullptr;               // [B Hk][M][depth], mapped keys
-  Real* key_tiles = nullptr;              // [B Hk][tiles][depth][tile]
   Real* value_tiles = nullptr;            // [B Hk][tiles][width][tile], narrow
   Real* value_rows = nullptr;             // [B Hk][M][value_stride], wide and not usable in place
   unsigned char* value_finite = nullptr;  // [sequences][Hk]
@@ -100,17 +94,12 @@ struct ForwardRun {
   }
 
   void divide(Divider& memory) {
-    const Index key_heads = g.batch * g.key_heads;
     arrays.divide(memory);
-    if (map_queries) query_rows = memory.take<Real>(g.batch * g.heads * g.queries * lowered.depth);
-    if (map_keys) key_rows = memory.take<Real>(key_heads * g.keys * lowered.depth);
-    key_tiles = memory.take<Real>(key_heads * tiles * lowered.depth * tile);
+    rows.divide(memory);
     value_finite = memory.take<unsigned char>(sequences * g.key_heads);
-    if (narrow) {
-      value_tiles = memory.take<Real>(key_heads * tiles * width * tile);
-    }
+    if (narrow) value_tiles = rows.take_tiles(memory, width);
     if (!narrow || extended || !std::is_same_v<T, Real>) {
-      value_rows = memory.take<Real>(key_heads * g.keys * value_stride);
+      value_rows = memory.take<Real>(g.batch * g.key_heads * g.keys * value_stride);
     }
     scratch = memory.take<Real>(threads * scratch_size);
     visited = memory.take<Index>(threads * 8);
@@ -139,47 +128,8 @@ struct ForwardRun {
             states.top_key + i * kQueryBlock * top};
   }
 
-  // Tiles before sequence s of a head. A packed sequence begins at a tile of its own.
-  Index first_tile(const Sequence& s, Index number) const {
-    return options.mask.ragged.empty() ? 0 : s.first_key / tile + number;
-  }
-  Real* head_tiles(Real* all, const Sequence& s, Index number, Index h, Index depth) const {
-    return all + ((s.batch * g.key_heads + h) * tiles + first_tile(s, number)) * depth * tile;
-  }
-  Real* rows_at(Real* all, Index heads, Index rows, Index b, Index h, Index first, Index depth) const {
-    return all + ((b * heads + h) * rows + first) * depth;
-  }
-
-  HeadRows<Real> mapped_queries(const Sequence& s, Index h) const {
-    if (map_queries) {
-      return {rows_at(query_rows, g.heads, g.queries, s.batch, h, s.first_query, lowered.depth),
-              lowered.depth};
-    }
-    if constexpr (std::is_same_v<T, Real>) return head_rows(query, s.batch, h, s.first_query);
-    return {};
-  }
-
-  void prepare_queries(Index number, Index h) {
-    const Sequence s = plan.sequence(number);
-    const HeadRows<T> raw = head_rows(query, s.batch, h, s.first_query);
-    query_map.apply(raw.data, raw.stride, s, s.queries,
-                    rows_at(query_rows, g.heads, g.queries, s.batch, h, s.first_query, lowered.depth),
-                    lowered.depth);
-  }
-
-  // Keys of a head into tiles.
-  void prepare_keys(Index number, Index h) {
-    const Sequence s = plan.sequence(number);
-    const HeadRows<T> raw = head_rows(key, s.batch, h, s.first_key);
-    const Index count = tile_count<Real>(s.keys);
-    Real* to = head_tiles(key_tiles, s, number, h, lowered.depth);
-    if (map_keys) {
-      Real* mapped = rows_at(key_rows, g.key_heads, g.keys, s.batch, h, s.first_key, lowered.depth);
-      key_map.apply(raw.data, raw.stride, s, s.keys, mapped, lowered.depth);
-      pack_tiles<Real>(mapped, lowered.depth, s.keys, lowered.depth, 0, count, to);
-    } else if constexpr (std::is_same_v<T, Real>) {
-      pack_tiles<Real>(raw.data, raw.stride, s.keys, lowered.depth, 0, count, to);
-    }
+  Real* value_rows_at(const Sequence& s, Index h) const {
+    return value_rows + ((s.batch * g.key_heads + h) * g.keys + s.first_key) * value_stride;
   }
 
   // Values of a head into tiles or padded finite rows, unless they are used where they lie.
@@ -190,12 +140,11 @@ struct ForwardRun {
     value_finite[number * g.key_heads + h] = finite;
     if (finite && !narrow && in_place()) return;
     const bool copied = !narrow || extended || !std::is_same_v<T, Real>;
-    Real* rows =
-        copied ? rows_at(value_rows, g.key_heads, g.keys, s.batch, h, s.first_key, value_stride) : nullptr;
+    Real* finite_rows = copied ? value_rows_at(s, h) : nullptr;
     if (copied) {
-      copy_finite(raw, s.keys, g.value_depth, rows, value_stride);
+      copy_finite(raw, s.keys, g.value_depth, finite_rows, value_stride);
       for (Index j = 0; j < s.keys; ++j) {
-        Real* row = rows + j * value_stride;
+        Real* row = finite_rows + j * value_stride;
         if (moment) {
           for (Index c = 0; c < g.value_depth; ++c) row[g.value_depth + c] = row[c] * row[c];
         }
@@ -203,10 +152,10 @@ struct ForwardRun {
       }
     }
     if (!narrow) return;
-    Real* to = head_tiles(value_tiles, s, number, h, width);
+    Real* to = rows.tiles(value_tiles, number, h, width);
     const Index count = tile_count<Real>(s.keys);
-    if (extended || !std::is_same_v<T, Real>) {
-      pack_tiles<Real>(rows, value_stride, s.keys, width, 0, count, to);
+    if (copied) {
+      pack_tiles<Real>(finite_rows, value_stride, s.keys, width, 0, count, to);
     } else if constexpr (std::is_same_v<T, Real>) {
       pack_tiles<Real>(raw.data, raw.stride, s.keys, width, 0, count, to);
       if (!finite) {
@@ -233,7 +182,7 @@ struct ForwardRun {
 
   void run_chunk(const Task& at, Index chunk, const State& s) {
     const Index key_head = at.h / g.group();
-    const HeadRows<Real> queries = mapped_queries(at.sequence, at.h);
+    const HeadRows<Real> queries = rows.queries(at.number, at.h);
     ForwardTask<Real> t;
     t.pair = lowered.pair;
     t.factor = static_cast<Real>(lowered.task_factor());
@@ -246,12 +195,11 @@ struct ForwardRun {
     t.query = queries.data + at.first * queries.stride;
     t.query_stride = queries.stride;
     t.rows = at.rows;
-    t.key_tiles = head_tiles(key_tiles, at.sequence, at.number, key_head, lowered.depth);
+    t.key_tiles = rows.keys(at.number, key_head);
     if (narrow) {
-      t.value_tiles = head_tiles(value_tiles, at.sequence, at.number, key_head, width);
+      t.value_tiles = rows.tiles(value_tiles, at.number, key_head, width);
     } else {
-      t.value = rows_at(value_rows, g.key_heads, g.keys, at.sequence.batch, key_head, at.sequence.first_key,
-                        value_stride);
+      t.value = value_rows == nullptr ? nullptr : value_rows_at(at.sequence, key_head);
       t.value_stride = value_stride;
       if constexpr (std::is_same_v<T, Real>) {
         if (in_place() && value_finite[at.number * g.key_heads + key_head]) {
@@ -284,23 +232,23 @@ struct ForwardRun {
   // The rows of a task from its chunks, in order.
   template <class ChunkState>
   void finish(const Task& at, ChunkState&& chunk_state) {
-    const Index worker = worker_index(), rows = at.rows;
+    const Index worker = worker_index(), count = at.rows;
     const auto columns = static_cast<std::size_t>(width);
     double* max = total_max + worker * kQueryBlock;
     double* sum = total_sum + worker * kQueryBlock;
     double* logit = total_logit + worker * kQueryBlock;
     double* most = total_largest + worker * kQueryBlock;
     double* weighted = total_weighted + worker * kQueryBlock * width;
-    std::fill_n(max, rows, Partial::kNone);
-    std::fill_n(sum, rows, 0.0);
-    std::fill_n(logit, rows, 0.0);
-    std::fill_n(most, rows, Partial::kNone);
-    std::fill_n(weighted, rows * width, 0.0);
+    std::fill_n(max, count, Partial::kNone);
+    std::fill_n(sum, count, 0.0);
+    std::fill_n(logit, count, 0.0);
+    std::fill_n(most, count, Partial::kNone);
+    std::fill_n(weighted, count * width, 0.0);
     State last{};
     const Index own_chunks = std::max<Index>(1, (at.sequence.keys + kKeyChunk - 1) / kKeyChunk);
     for (Index chunk = 0; chunk < own_chunks; ++chunk) {
       last = chunk_state(chunk);
-      for (Index r = 0; r < rows; ++r) {
+      for (Index r = 0; r < count; ++r) {
         Partial row{max[r], sum[r], {weighted + r * width, columns}};
         if (entropy) {
           logit[r] = merged_logits(row, logit[r], last.max[r], last.sum[r], last.sum_logit[r]);
@@ -311,11 +259,10 @@ struct ForwardRun {
         sum[r] = row.sum;
       }
     }
-    for (Index r = 0; r < rows; ++r) {
+    for (Index r = 0; r < count; ++r) {
       Partial row{max[r], sum[r], {weighted + r * width, columns}};
       if (!options.sink.empty()) {
-        const std::size_t of_head = options.sink.size() == 1 ? 0 : static_cast<std::size_t>(at.h);
-        const double sink = options.sink[of_head] * std::numbers::log2e;
+        const double sink = options.sink[entry_of(options.sink, at.h)] * std::numbers::log2e;
         if (entropy) logit[r] = merged_logits(row, logit[r], sink, 1, 0);
         merge_weight(row, sink, 1);
       }
@@ -397,7 +344,8 @@ struct ForwardRun {
         const Terms<Real> terms = arrays.terms(number, q);
         for (Index i = 0; i < s.queries; ++i) {
           if (!plan.visible(number, q, i, j)) continue;
-          if (with_terms && arrays.hides(terms, i, j, squared_distance(s, number, q, h, i, j))) continue;
+          if (with_terms && arrays.hides(terms, i, j, rows.queries(number, q), rows.keys(number, h)))
+            continue;
           for (Index c = 0; c < g.value_depth; ++c) {
             const Real x = static_cast<Real>(row[c]);
             if (std::isfinite(x)) continue;
@@ -409,31 +357,12 @@ struct ForwardRun {
     }
   }
 
-  double squared_distance(const Sequence& s, Index number, Index q, Index h, Index i, Index j) const {
-    const HeadRows<Real> queries = mapped_queries(s, q);
-    const Real* keys = head_tiles(key_tiles, s, number, h, lowered.depth) + j / tile * lowered.depth * tile;
-    double sum = 0;
-    for (Index c = 0; c < lowered.depth; ++c) {
-      const double x = static_cast<double>(queries.data[i * queries.stride + c]) -
-                       static_cast<double>(keys[c * tile + j % tile]);
-      sum += x * x;
-    }
-    return sum;
-  }
-
   void run() {
     arrays.fill();
     std::fill_n(visited, threads * 8, Index{0});
-    const auto per_head = [&](Index heads, auto&& body) {
-      parallel_for(threads, sequences * heads, [&](Index i) { body(i / heads, i % heads); });
-    };
-    if (map_queries && lowered.depth > 0) {
-      per_head(g.heads, [&](Index s, Index h) { prepare_queries(s, h); });
-    }
-    per_head(g.key_heads, [&](Index s, Index h) {
-      prepare_keys(s, h);
-      prepare_values(s, h);
-    });
+    rows.prepare(threads);
+    parallel_for(threads, sequences * g.key_heads,
+                 [&](Index i) { prepare_values(i / g.key_heads, i % g.key_heads); });
     const auto chunks_of = [&](const Task& t) {
       return std::max<Index>(1, (t.sequence.keys + kKeyChunk - 1) / kKeyChunk);
     };

@@ -12,6 +12,12 @@ struct Geometry {
   Index group() const { return heads / key_heads; }  ///< query heads that share a key head
 };
 
+/// What has extent 1 serves all: the entry of index i.
+inline Index entry_of(Index extent, Index i) { return extent == 1 ? 0 : i; }
+inline std::size_t entry_of(const std::vector<double>& numbers, Index i) {
+  return static_cast<std::size_t>(entry_of(std::ssize(numbers), i));
+}
+
 /// Checks shapes and strides of the three against each other and every option against them; kith::Error names
 /// the argument. A bias or mask array's numbers are not looked at.
 template <class T>

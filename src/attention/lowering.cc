@@ -104,7 +104,7 @@ Lowered lower(const AttentionOptions& options, const Geometry& g) {
 template Lowered lower<float>(const AttentionOptions&, const Geometry&);
 template Lowered lower<double>(const AttentionOptions&, const Geometry&);
 
-double parameter_gradient(const AttentionOptions& options, const Lowered&, double d_factor) {
+double parameter_gradient(const AttentionOptions& options, double d_factor) {
   // Divided step by step: a power of a small bandwidth could underflow.
   return std::visit(Overloaded{
                         [&](const Dot&) { return d_factor; },

@@ -25,7 +25,7 @@ template <class Real>
 Lowered lower(const AttentionOptions& options, const Geometry& g);
 
 /// dL/dparameter of the similarity from what the kernels sum as d_factor.
-double parameter_gradient(const AttentionOptions& options, const Lowered& lowered, double d_factor);
+double parameter_gradient(const AttentionOptions& options, double d_factor);
 
 /// Rows of one head in natural order.
 template <class T>

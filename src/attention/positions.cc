@@ -21,9 +21,6 @@ Index column_of(const T5Buckets& t5, Index distance) {
   return t5_bucket(distance, t5.bidirectional, t5.table.shape[1], t5.max_distance);
 }
 
-/// What has extent 1 serves all heads.
-Index head_of(Index extent, Index head) { return extent == 1 ? 0 : head; }
-
 /// Calls f(index into the row of terms, j - i - offset) for every j - i of a sequence.
 template <class F>
 void for_each_distance(const Bias& bias, Index queries, Index keys, const F& f) {
@@ -77,16 +74,16 @@ void relative_terms(const Bias& bias, Index head, Index queries, Index keys, dou
   const double slope =
       bias.alibi.empty()
           ? 0
-          : bias.alibi[static_cast<std::size_t>(head_of(static_cast<Index>(bias.alibi.size()), head))];
+          : bias.alibi[static_cast<std::size_t>(entry_of(static_cast<Index>(bias.alibi.size()), head))];
   for_each_distance(bias, queries, keys, [&](Index at, Index distance) {
     double term = 0;
     if (bias.relative) {
       const auto& table = bias.relative->table;
-      term += table(head_of(table.shape[0], head), column_of(*bias.relative, distance));
+      term += table(entry_of(table.shape[0], head), column_of(*bias.relative, distance));
     }
     if (bias.t5) {
       const auto& table = bias.t5->table;
-      term += table(head_of(table.shape[0], head), column_of(*bias.t5, distance));
+      term += table(entry_of(table.shape[0], head), column_of(*bias.t5, distance));
     }
     if (!bias.alibi.empty()) term -= slope * static_cast<double>(magnitude(distance));
     to[at] = static_cast<Real>(term * unit);
@@ -99,15 +96,15 @@ void relative_terms_backward(const Bias& bias, Index head, Index queries, Index 
                              BasicAttentionGradients<Real>& gradients) {
   for_each_distance(bias, queries, keys, [&](Index at, Index distance) {
     if (bias.relative) {
-      const Index row = head_of(bias.relative->table.shape[0], head);
+      const Index row = entry_of(bias.relative->table.shape[0], head);
       gradients.relative(row, column_of(*bias.relative, distance)) += sums[at];
     }
     if (bias.t5) {
-      const Index row = head_of(bias.t5->table.shape[0], head);
+      const Index row = entry_of(bias.t5->table.shape[0], head);
       gradients.t5(row, column_of(*bias.t5, distance)) += sums[at];
     }
     if (!bias.alibi.empty()) {
-      const Index one = head_of(static_cast<Index>(bias.alibi.size()), head);
+      const Index one = entry_of(static_cast<Index>(bias.alibi.size()), head);
       gradients.alibi[static_cast<std::size_t>(one)] -= static_cast<double>(magnitude(distance)) * sums[at];
     }
   });

@@ -114,10 +114,7 @@ Array<T, 4> rotate(View<const T, 4> x, View<const double, 3> cosine, View<const 
                             x.shape[3] / 2, x.shape[3]));
   }
   check_array("sine", sine, {{cosine.shape[0]}, {cosine.shape[1]}, {cosine.shape[2]}});
-  RotaryPairs pairs;
-  pairs.pairs = cosine.shape[2];
-  pairs.step = interleaved ? 2 : 1;
-  pairs.apart = interleaved ? 1 : pairs.pairs;
+  const RotaryPairs pairs{cosine.shape[2], interleaved};
   const bool repeats = cosine.shape[0] == 1;
   return turn_rows(x, pairs, repeats, false, [&](Index b, Index n, double* to_cosine, double* to_sine) {
     for (Index p = 0; p < pairs.pairs; ++p) {

@@ -10,12 +10,11 @@ struct RotaryPairs {
   Index pairs = 0, step = 1, apart = 1;
 
   RotaryPairs() = default;
-  /// Of rows with `depth` columns, of which the first `columns` turn; 0: all.
-  RotaryPairs(Index depth, Index columns, bool interleaved)
-      : pairs((columns == 0 ? depth : columns) / 2),
-        step(interleaved ? 2 : 1),
-        apart(interleaved ? 1 : pairs) {}
-  RotaryPairs(Index depth, const Rotary& rotary) : RotaryPairs(depth, rotary.columns, rotary.interleaved) {}
+  RotaryPairs(Index count, bool interleaved)
+      : pairs(count), step(interleaved ? 2 : 1), apart(interleaved ? 1 : count) {}
+  /// Of rows with `depth` columns.
+  RotaryPairs(Index depth, const Rotary& rotary)
+      : RotaryPairs((rotary.columns == 0 ? depth : rotary.columns) / 2, rotary.interleaved) {}
 };
 
 /// Error if the rotation does not fit the rows of `side`, which have `depth` columns. Positions are not

@@ -13,7 +13,7 @@ using kernels::kMaxTileKeys;
 
 // Where element (b, h, 0) of a copy with axes [B or 1][H or 1][row] begins.
 Index row_of(const Shape<3>& shape, Index b, Index h) {
-  return (shape[0] == 1 ? 0 : b) * shape[1] + (shape[1] == 1 ? 0 : h);
+  return entry_of(shape[0], b) * shape[1] + entry_of(shape[1], h);
 }
 
 // A bandwidth's factor on what the pair sums to: squared distances go with its square.
@@ -123,11 +123,20 @@ kernels::Terms<Real> TermArrays<Real>::terms(Index s, Index h) const {
 }
 
 template <class Real>
-bool TermArrays<Real>::hides(const kernels::Terms<Real>& terms, Index i, Index j, double x) const {
+bool TermArrays<Real>::hides(const kernels::Terms<Real>& terms, Index i, Index j, HeadRows<Real> queries,
+                             const Real* key_tiles) const {
   const Index at = i * terms.bias_query_stride + j * terms.bias_key_stride;
   if (terms.bias != nullptr && terms.bias[at] == -std::numeric_limits<float>::infinity()) return true;
   if (terms.bias64 != nullptr && terms.bias64[at] == -std::numeric_limits<double>::infinity()) return true;
   if (lowered_.linear_or_root() || lowered_.map == kernels::Map::inverse_distance) return false;
+  const Index tile = kernels::tile_keys<Real>();
+  const Real* key = key_tiles + j / tile * lowered_.depth * tile + j % tile;
+  double x = 0;
+  for (Index c = 0; c < lowered_.depth; ++c) {
+    const double difference =
+        static_cast<double>(queries.data[i * queries.stride + c]) - static_cast<double>(key[c * tile]);
+    x += difference * difference;
+  }
   if (terms.query_scale != nullptr) x *= static_cast<double>(terms.query_scale[i]);
   if (terms.key_scale != nullptr) x *= static_cast<double>(terms.key_scale[j]);
   return lowered_.factor * x >= 1;

@@ -4,11 +4,10 @@
 #include <algorithm>
 #include <array>
 #include <numbers>
-#include <type_traits>
 #include <vector>
 
 #include "array/threads.h"
-#include "attention/row_map.h"
+#include "attention/prepared_rows.h"
 #include "attention/run.h"
 #include "attention/terms.h"
 #include "attention/workspace.h"
@@ -33,21 +32,11 @@ struct WeightsRun {
   Lowered lowered = lower<Real>(options, g);
   MaskPlan plan{options.mask, g.batch, g.queries, g.keys};
   TermArrays<Real> arrays{options, g, lowered, plan};
-  RowMap query_map{options, g, RowMap::Side::query}, key_map{options, g, RowMap::Side::key};
-  bool map_queries = !std::is_same_v<T, Real> || !query_map.identity();
-  bool map_keys = !std::is_same_v<T, Real> || !key_map.identity();
-  Index depth = lowered.depth;
-  Index tile = tile_keys<Real>();
-  Index sequences = static_cast<Index>(plan.sequences().size());
-  /// A head's tiles: those of all its sequences, each beginning at a tile of its own.
-  Index tiles = tile_count<Real>(g.keys) + (options.mask.ragged.empty() ? 0 : sequences);
+  PreparedRows<T> rows{query, key, options, g, plan, lowered.depth};
   Index key_blocks = (most_keys() + kKeyBlock - 1) / kKeyBlock;
 
-  Real* query_rows = nullptr;  // [B Hq][N][depth], where the map is not the identity
-  Real* key_rows = nullptr;    // [B Hk][M][depth], likewise
-  Real* key_tiles = nullptr;   // [B Hk][tiles][depth][tile]
-  Real* scratch = nullptr;     // per worker
-  Real* block = nullptr;       // per worker [kQueryBlock][kKeyBlock]
+  Real* scratch = nullptr;  // per worker
+  Real* block = nullptr;    // per worker [kQueryBlock][kKeyBlock]
   Index scratch_size = static_cast<Index>(backward_scratch<Real>());
 
   Index most_keys() const {
@@ -55,64 +44,27 @@ struct WeightsRun {
     for (const Sequence& s : plan.sequences()) most = std::max(most, s.keys);
     return most;
   }
-  const Sequence& sequence(Index number) const { return plan.sequences()[static_cast<std::size_t>(number)]; }
 
   void divide(Divider& memory) {
     arrays.divide(memory);
-    if (map_queries) query_rows = memory.take<Real>(g.batch * g.heads * g.queries * depth);
-    if (map_keys) key_rows = memory.take<Real>(g.batch * g.key_heads * g.keys * depth);
-    key_tiles = memory.take<Real>(g.batch * g.key_heads * tiles * depth * tile);
+    rows.divide(memory);
     scratch = memory.take<Real>(threads * scratch_size);
     block = memory.take<Real>(threads * kQueryBlock * kKeyBlock);
   }
 
-  Real* mapped_queries(const Sequence& s, Index h) const {
-    return query_rows + ((s.batch * g.heads + h) * g.queries + s.first_query) * depth;
-  }
-  Real* tiles_of(Index number, Index h) const {
-    const Sequence& s = sequence(number);
-    const Index first = options.mask.ragged.empty() ? 0 : s.first_key / tile + number;
-    return key_tiles + ((s.batch * g.key_heads + h) * tiles + first) * depth * tile;
-  }
-
-  void prepare_queries(Index number, Index h) {
-    const Sequence& s = sequence(number);
-    const HeadRows<T> raw = head_rows(query, s.batch, h, s.first_query);
-    query_map.apply(raw.data, raw.stride, s, s.queries, mapped_queries(s, h), depth);
-  }
-
-  void prepare_keys(Index number, Index h) {
-    const Sequence& s = sequence(number);
-    const HeadRows<T> raw = head_rows(key, s.batch, h, s.first_key);
-    HeadRows<Real> rows{nullptr, depth};
-    if (map_keys) {
-      Real* mapped = key_rows + ((s.batch * g.key_heads + h) * g.keys + s.first_key) * depth;
-      key_map.apply(raw.data, raw.stride, s, s.keys, mapped, depth);
-      rows.data = mapped;
-    } else if constexpr (std::is_same_v<T, Real>) {
-      rows = raw;
-    }
-    pack_tiles<Real>(rows.data, rows.stride, s.keys, depth, 0, tile_count<Real>(s.keys), tiles_of(number, h));
-  }
-
   void run_block(Index number, Index h, Index first_key) {
-    const Sequence& s = sequence(number);
+    const Sequence& s = plan.sequence(number);
     const Index keys = std::min(kKeyBlock, s.keys - first_key);
     const Terms<Real> terms = arrays.terms(number, h);
-    HeadRows<Real> rows{nullptr, depth};
-    if (map_queries) {
-      rows.data = mapped_queries(s, h);
-    } else if constexpr (std::is_same_v<T, Real>) {
-      rows = head_rows(query, s.batch, h, s.first_query);
-    }
+    const HeadRows<Real> queries = rows.queries(number, h);
     BackwardTask<Real> t;
     t.pair = lowered.pair;
     t.factor = static_cast<Real>(lowered.task_factor());
     t.terms = &terms;
     t.coefficient = arrays.coefficient();
-    t.query_stride = rows.stride;
-    t.key_tiles = tiles_of(number, h / g.group());
-    t.depth = depth;
+    t.query_stride = queries.stride;
+    t.key_tiles = rows.keys(number, h / g.group());
+    t.depth = lowered.depth;
     t.mask = &plan;
     t.sequence = number;
     t.head = h;
@@ -131,7 +83,7 @@ struct WeightsRun {
         lse2[static_cast<std::size_t>(i)] = static_cast<Real>(natural * std::numbers::log2e);
       }
       t.lse2 = lse2.data();
-      t.query = rows.data + first * rows.stride;
+      t.query = queries.data + first * queries.stride;
       t.first_query = first;
       t.last_query = first + count;
       if (weights != nullptr) {
@@ -155,14 +107,11 @@ struct WeightsRun {
     if (received != nullptr) std::fill(received->begin(), received->end(), Real{0});
     if (weights != nullptr) std::fill(weights->begin(), weights->end(), Real{0});
     arrays.fill();
-    if (map_queries && depth > 0) {
-      parallel_for(threads, sequences * g.heads, [&](Index i) { prepare_queries(i / g.heads, i % g.heads); });
-    }
-    parallel_for(threads, sequences * g.key_heads,
-                 [&](Index i) { prepare_keys(i / g.key_heads, i % g.key_heads); });
-    parallel_for(threads, sequences * g.heads * key_blocks, [&](Index i) {
+    rows.prepare(threads);
+    parallel_for(threads, plan.sequence_count() * g.heads * key_blocks, [&](Index i) {
       const Index head = i / key_blocks, first_key = i % key_blocks * kKeyBlock;
-      if (first_key < sequence(head / g.heads).keys) run_block(head / g.heads, head % g.heads, first_key);
+      if (first_key < plan.sequence(head / g.heads).keys)
+        run_block(head / g.heads, head % g.heads, first_key);
     });
   }
 };

@@ -201,14 +201,14 @@ TEST(ParameterGradient, FiniteDifferences) {
         (2 * kStep);
     const double expected =
         (logit_at(moved(form.similarity, kStep)) - logit_at(moved(form.similarity, -kStep))) / (2 * kStep);
-    EXPECT_NEAR(parameter_gradient(options, lowered, d_factor), expected, 1e-8) << form.name;
+    EXPECT_NEAR(parameter_gradient(options, d_factor), expected, 1e-8) << form.name;
   }
 }
 
 TEST(ParameterGradient, OfASmallBandwidthDoesNotDivideByZero) {
   AttentionOptions options;
   options.similarity = Gaussian{1e-120};
-  const double gradient = parameter_gradient(options, lower<double>(options, geometry(3)), 1e-200);
+  const double gradient = parameter_gradient(options, 1e-200);
   EXPECT_NEAR(gradient, 1e160, 1e146);
 }
 

@@ -1,0 +1,131 @@
+// Queries and keys as the kernels take them: converted to the type of the arithmetic, mapped, keys in tiles.
+#pragma once
+
+#include <type_traits>
+
+#include "array/threads.h"
+#include "attention/kernels/kernels.h"
+#include "attention/lowering.h"
+#include "attention/mask_plan.h"
+#include "attention/row_map.h"
+#include "attention/workspace.h"
+
+namespace kith {
+
+/// One side's rows: where they lie if type and options allow that, else in memory of the caller.
+template <class T>
+class MappedRows {
+ public:
+  using Real = compute_t<T>;
+
+  MappedRows(const View<const T, 4>& rows, const AttentionOptions& options, const Geometry& g,
+             RowMap::Side side)
+      : rows_(rows),
+        side_(side),
+        map_(options, g, side),
+        depth_(map_.depth_out()),
+        identity_(map_.identity()) {}
+
+  const RowMap& map() const { return map_; }
+  bool identity() const { return identity_; }  ///< of the map: gradients need no way back
+  bool in_place() const { return std::is_same_v<T, Real> && identity_; }
+
+  /// As the caller gave them, of head h of a sequence.
+  HeadRows<T> raw(const Sequence& s, Index h) const {
+    return head_rows(rows_, s.batch, h, side_ == RowMap::Side::query ? s.first_query : s.first_key);
+  }
+  /// After `apply` with the same memory, [rows of the sequence][depth] unless in_place().
+  HeadRows<Real> at(const Sequence& s, Index h, const Real* memory) const {
+    if constexpr (std::is_same_v<T, Real>) {
+      if (identity_) return raw(s, h);
+    }
+    return {memory, depth_};
+  }
+  HeadRows<Real> apply(const Sequence& s, Index h, Real* memory) const {
+    const Index rows = side_ == RowMap::Side::query ? s.queries : s.keys;
+    if (!in_place()) map_.apply(raw(s, h).data, raw(s, h).stride, s, rows, memory, depth_);
+    return at(s, h, memory);
+  }
+
+ private:
+  const View<const T, 4>& rows_;
+  RowMap::Side side_;
+  RowMap map_;
+  Index depth_;
+  bool identity_;
+};
+
+/// Queries and packed keys of all heads at once, for the passes that go over keys again and again.
+template <class T>
+class PreparedRows {
+ public:
+  using Real = compute_t<T>;
+
+  PreparedRows(const View<const T, 4>& query, const View<const T, 4>& key, const AttentionOptions& options,
+               const Geometry& g, const MaskPlan& plan, Index depth)
+      : query_(query, options, g, RowMap::Side::query),
+        key_(key, options, g, RowMap::Side::key),
+        g_(g),
+        plan_(plan),
+        depth_(depth),
+        ragged_(!options.mask.ragged.empty()),
+        tiles_(kernels::tile_count<Real>(g.keys) + (ragged_ ? plan.sequence_count() : 0)) {}
+
+  void divide(Divider& memory) {
+    if (!query_.in_place()) query_rows_ = memory.take<Real>(g_.batch * g_.heads * g_.queries * depth_);
+    if (!key_.in_place()) key_rows_ = memory.take<Real>(g_.batch * g_.key_heads * g_.keys * depth_);
+    key_tiles_ = take_tiles(memory, depth_);
+  }
+
+  void prepare(int threads) const {
+    parallel_for(threads, plan_.sequence_count() * g_.heads, [&](Index i) {
+      const Sequence& s = plan_.sequence(i / g_.heads);
+      query_.apply(s, i % g_.heads, query_memory(s, i % g_.heads));
+    });
+    parallel_for(threads, plan_.sequence_count() * g_.key_heads, [&](Index i) {
+      const Index number = i / g_.key_heads, h = i % g_.key_heads;
+      const Sequence& s = plan_.sequence(number);
+      const HeadRows<Real> rows =
+          key_.apply(s, h, memory_of(key_rows_, g_.key_heads, g_.keys, s.batch, h, s.first_key));
+      kernels::pack_tiles<Real>(rows.data, rows.stride, s.keys, depth_, 0, kernels::tile_count<Real>(s.keys),
+                                tiles(key_tiles_, number, h, depth_));
+    });
+  }
+
+  HeadRows<Real> queries(Index number, Index h) const {
+    const Sequence& s = plan_.sequence(number);
+    return query_.at(s, h, query_memory(s, h));
+  }
+  const Real* keys(Index number, Index h) const { return tiles(key_tiles_, number, h, depth_); }
+
+  /// Memory for tiles of all key heads, and those of one head of a sequence in it: packed sequences begin at
+  /// a tile of their own.
+  Real* take_tiles(Divider& memory, Index columns) const {
+    return memory.take<Real>(g_.batch * g_.key_heads * tiles_ * columns * kernels::tile_keys<Real>());
+  }
+  Real* tiles(Real* all, Index number, Index h, Index columns) const {
+    const Sequence& s = plan_.sequence(number);
+    const Index first = ragged_ ? s.first_key / kernels::tile_keys<Real>() + number : 0;
+    return all + ((s.batch * g_.key_heads + h) * tiles_ + first) * columns * kernels::tile_keys<Real>();
+  }
+
+ private:
+  Real* memory_of(Real* all, Index heads, Index rows, Index b, Index h, Index first) const {
+    return all == nullptr ? nullptr : all + ((b * heads + h) * rows + first) * depth_;
+  }
+  Real* query_memory(const Sequence& s, Index h) const {
+    return memory_of(query_rows_, g_.heads, g_.queries, s.batch, h, s.first_query);
+  }
+
+  MappedRows<T> query_, key_;
+  const Geometry& g_;
+  const MaskPlan& plan_;
+  Index depth_;
+  bool ragged_;
+  Index tiles_;                 // of a head
+  Real* query_rows_ = nullptr;  // [B Hq][N][depth], unless in place
+  Real* key_rows_ = nullptr;    // [B Hk][M][depth], likewise
+  Real* key_tiles_ = nullptr;   // [B Hk][tiles][depth][tile]
+};
+
+}  // namespace kith
