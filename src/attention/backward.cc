@@ -397,7 +397,7 @@ struct BackwardRun {
         if (std::all_of(d, d + width, [](Real x) { return std::isfinite(x); })) continue;
         for (Index j = 0; j < head.s.keys; ++j) {
           if (!plan.visible(head.number, head_of(head, q), i, j)) continue;
-          if (with_terms && arrays.hides(terms, i, j, queries(head, q), head.key_tiles)) continue;
+          if (with_terms && hides(head, terms, q, i, j)) continue;
           Real* d_value = &gradients.value(head.s.batch, head.h, head.s.first_key + j, 0);
           for (Index c = 0; c < width; ++c) {
             if (std::isfinite(d[c])) continue;
@@ -408,6 +408,12 @@ struct BackwardRun {
         }
       }
     }
+  }
+
+  bool hides(const Head& head, const Terms<Real>& terms, Index q, Index i, Index j) const {
+    const HeadRows<Real> rows = queries(head, q);
+    return arrays.hides(terms, i, j, rows.data + i * rows.stride,
+                        head.key_tiles + j / tile * pull * tile + j % tile, tile);
   }
 
   // Query head q of each of the wave's heads.

@@ -5,14 +5,16 @@
 // where there are few, single chunks; they never choose where a chunk ends, so a row's bits depend on
 // neither.
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <numbers>
 #include <span>
-#include <type_traits>
+#include <vector>
 
 #include "array/threads.h"
 #include "attention/prepared_rows.h"
+#include "attention/prepared_values.h"
 #include "attention/run.h"
 #include "attention/terms.h"
 #include "attention/workspace.h"
@@ -41,39 +43,39 @@ struct ForwardRun {
   bool entropy = !result.entropy.empty(), largest = !result.largest.empty();
   bool with_terms = arrays.needed() || entropy || largest;
 
-  // Values are followed by their squares and the key's index where outputs are averages of those.
   bool moment = !result.second_moment.empty(), position = !result.position.empty();
-  Index width = g.value_depth * (moment ? 2 : 1) + (position ? 1 : 0);
-  bool extended = moment || position;
+  PreparedValues<T> values{value, g, plan, rows, moment, position};
+  Index width = values.width();
 
-  bool narrow = g.value_depth <= kNarrowValue;
-  Index tile = tile_keys<Real>();
-  Index value_stride = round_up(width, vector_lanes<Real>());
   Index sequences = plan.sequence_count();
   Index most_queries = longest(&Sequence::queries), most_keys = longest(&Sequence::keys);
+  /// A few queries read each key once: packing all of them first would read and write memory twice more. The
+  /// kernel packs tile by tile instead, for all query heads of a group at a time where their rows are evenly
+  /// spaced. Neither moves a bit.
+  bool stream = most_queries <= kGroup && !values.extended();
+  Index joined =
+      stream && g.group() * most_queries <= kGroup && rows.evenly_spaced(most_queries) ? g.group() : 1;
+  Index block_rows = std::min(kQueryBlock, joined* most_queries);
   Index blocks = (most_queries + kQueryBlock - 1) / kQueryBlock;
   Index chunks = std::max<Index>(1, (most_keys + kKeyChunk - 1) / kKeyChunk);
-  Index tasks = sequences * g.heads * blocks;
+  Index tasks = sequences * (g.heads / joined) * blocks;
   /// Too few query blocks for the threads: their chunks become tasks of their own.
   bool split = chunks > 1 && tasks < 2 * Index{threads};
 
-  // Workspace: per batch row and head.
-  Real* value_tiles = nullptr;            // [B Hk][tiles][width][tile], narrow
-  Real* value_rows = nullptr;             // [B Hk][M][value_stride], wide and not usable in place
-  unsigned char* value_finite = nullptr;  // [sequences][Hk]
-  // Per worker.
+  // Workspace: per worker.
   Real* scratch = nullptr;
-  Index scratch_size = static_cast<Index>(forward_scratch<Real>(width, narrow));
+  Index scratch_size = static_cast<Index>(
+      forward_scratch<Real>(width, values.narrow(), stream ? std::max<Index>(lowered.depth, 1) : 0));
   Index* visited = nullptr;  // [threads][8]: a cache line each
   // States: one per worker, or with `split` one per task and chunk.
   struct State {
-    double* max;        // [kQueryBlock]
-    double* sum;        // [kQueryBlock]
-    double* sum_logit;  // [kQueryBlock]
-    Real* largest;      // [kQueryBlock]
-    Real* weighted;     // [kQueryBlock][width]
-    Real* top_logit;    // [kQueryBlock][top]
-    Index* top_key;     // [kQueryBlock][top]
+    double* max;        // [rows]
+    double* sum;        // [rows]
+    double* sum_logit;  // [rows]
+    Real* largest;      // [rows]
+    Real* weighted;     // [rows][width]
+    Real* top_logit;    // [rows][top]
+    Index* top_key;     // [rows][top]
   };
   State states{};
   // Totals, one per worker.
@@ -81,7 +83,7 @@ struct ForwardRun {
   double* total_sum = nullptr;
   double* total_logit = nullptr;
   double* total_largest = nullptr;
-  double* total_weighted = nullptr;  // [kQueryBlock][width]
+  double* total_weighted = nullptr;  // [rows][width]
 
   Index longest(Index Sequence::*length) const {
     Index most = 0;
@@ -89,95 +91,51 @@ struct ForwardRun {
     return most;
   }
 
-  bool in_place() const {
-    return std::is_same_v<T, Real> && !extended && g.value_depth % vector_lanes<Real>() == 0;
-  }
-
   void divide(Divider& memory) {
     arrays.divide(memory);
-    rows.divide(memory);
-    value_finite = memory.take<unsigned char>(sequences * g.key_heads);
-    if (narrow) value_tiles = rows.take_tiles(memory, width);
-    if (!narrow || extended || !std::is_same_v<T, Real>) {
-      value_rows = memory.take<Real>(g.batch * g.key_heads * g.keys * value_stride);
-    }
+    rows.divide(memory, !stream);
+    values.divide(memory, !stream);
     scratch = memory.take<Real>(threads * scratch_size);
     visited = memory.take<Index>(threads * 8);
     const Index count = split ? tasks * chunks : threads;
-    states.max = memory.take<double>(count * kQueryBlock);
-    states.sum = memory.take<double>(count * kQueryBlock);
-    states.sum_logit = memory.take<double>(entropy ? count * kQueryBlock : 0);
-    states.largest = memory.take<Real>(largest ? count * kQueryBlock : 0);
-    states.weighted = memory.take<Real>(count * kQueryBlock * width);
-    states.top_logit = memory.take<Real>(count * kQueryBlock * top);
-    states.top_key = memory.take<Index>(count * kQueryBlock * top);
-    total_max = memory.take<double>(threads * kQueryBlock);
-    total_sum = memory.take<double>(threads * kQueryBlock);
-    total_logit = memory.take<double>(threads * kQueryBlock);
-    total_largest = memory.take<double>(threads * kQueryBlock);
-    total_weighted = memory.take<double>(threads * kQueryBlock * width);
+    states.max = memory.take<double>(count * block_rows);
+    states.sum = memory.take<double>(count * block_rows);
+    states.sum_logit = memory.take<double>(entropy ? count * block_rows : 0);
+    states.largest = memory.take<Real>(largest ? count * block_rows : 0);
+    states.weighted = memory.take<Real>(count * block_rows * width);
+    states.top_logit = memory.take<Real>(count * block_rows * top);
+    states.top_key = memory.take<Index>(count * block_rows * top);
+    total_max = memory.take<double>(threads * block_rows);
+    total_sum = memory.take<double>(threads * block_rows);
+    total_logit = memory.take<double>(threads * block_rows);
+    total_largest = memory.take<double>(threads * block_rows);
+    total_weighted = memory.take<double>(threads * block_rows * width);
   }
 
   State state(Index i) const {
-    return {states.max + i * kQueryBlock,
-            states.sum + i * kQueryBlock,
-            entropy ? states.sum_logit + i * kQueryBlock : nullptr,
-            largest ? states.largest + i * kQueryBlock : nullptr,
-            states.weighted + i * kQueryBlock * width,
-            states.top_logit + i * kQueryBlock * top,
-            states.top_key + i * kQueryBlock * top};
-  }
-
-  Real* value_rows_at(const Sequence& s, Index h) const {
-    return value_rows + ((s.batch * g.key_heads + h) * g.keys + s.first_key) * value_stride;
-  }
-
-  // Values of a head into tiles or padded finite rows, unless they are used where they lie.
-  void prepare_values(Index number, Index h) {
-    const Sequence s = plan.sequence(number);
-    const HeadRows<T> raw = head_rows(value, s.batch, h, s.first_key);
-    const bool finite = all_finite(raw, s.keys, g.value_depth);
-    value_finite[number * g.key_heads + h] = finite;
-    if (finite && !narrow && in_place()) return;
-    const bool copied = !narrow || extended || !std::is_same_v<T, Real>;
-    Real* finite_rows = copied ? value_rows_at(s, h) : nullptr;
-    if (copied) {
-      copy_finite(raw, s.keys, g.value_depth, finite_rows, value_stride);
-      for (Index j = 0; j < s.keys; ++j) {
-        Real* row = finite_rows + j * value_stride;
-        if (moment) {
-          for (Index c = 0; c < g.value_depth; ++c) row[g.value_depth + c] = row[c] * row[c];
-        }
-        if (position) row[width - 1] = static_cast<Real>(s.first_key + j);
-      }
-    }
-    if (!narrow) return;
-    Real* to = rows.tiles(value_tiles, number, h, width);
-    const Index count = tile_count<Real>(s.keys);
-    if (copied) {
-      pack_tiles<Real>(finite_rows, value_stride, s.keys, width, 0, count, to);
-    } else if constexpr (std::is_same_v<T, Real>) {
-      pack_tiles<Real>(raw.data, raw.stride, s.keys, width, 0, count, to);
-      if (!finite) {
-        std::replace_if(
-            to, to + count * width * tile, [](Real x) { return !std::isfinite(x); }, Real{0});
-      }
-    }
+    return {states.max + i * block_rows,
+            states.sum + i * block_rows,
+            entropy ? states.sum_logit + i * block_rows : nullptr,
+            largest ? states.largest + i * block_rows : nullptr,
+            states.weighted + i * block_rows * width,
+            states.top_logit + i * block_rows * top,
+            states.top_key + i * block_rows * top};
   }
 
   void clear_top(const State& s) const {
-    std::fill_n(s.top_logit, kQueryBlock * top, -std::numeric_limits<Real>::infinity());
-    std::fill_n(s.top_key, kQueryBlock * top, Index{-1});
+    std::fill_n(s.top_logit, block_rows * top, -std::numeric_limits<Real>::infinity());
+    std::fill_n(s.top_key, block_rows * top, Index{-1});
   }
 
   struct Task {
-    Index number, h, first, rows;
+    Index number, h, first, rows, per_head;  // h: the first of its query heads
     Sequence sequence;
   };
   Task task_of(Index task) const {
-    const Index head = task / blocks, first = task % blocks * kQueryBlock;
-    const Sequence s = plan.sequence(head / g.heads);
-    return {head / g.heads, head % g.heads, first, std::min(kQueryBlock, s.queries - first), s};
+    const Index head = task / blocks, first = task % blocks * kQueryBlock, heads = g.heads / joined;
+    const Sequence s = plan.sequence(head / heads);
+    const Index rows_of_head = std::min(kQueryBlock, s.queries - first);
+    return {head / heads, head % heads * joined, first, joined * rows_of_head, rows_of_head, s};
   }
 
   void run_chunk(const Task& at, Index chunk, const State& s) {
@@ -186,32 +144,26 @@ struct ForwardRun {
     ForwardTask<Real> t;
     t.pair = lowered.pair;
     t.factor = static_cast<Real>(lowered.task_factor());
-    Terms<Real> terms;
+    std::array<Terms<Real>, kGroup> terms;
     if (with_terms) {
-      terms = arrays.terms(at.number, at.h);
-      t.terms = &terms;
+      for (Index h = 0; h < joined; ++h)
+        terms[static_cast<std::size_t>(h)] = arrays.terms(at.number, at.h + h);
+      t.terms = terms.data();
     }
     t.coefficient = arrays.coefficient();
     t.query = queries.data + at.first * queries.stride;
-    t.query_stride = queries.stride;
+    // With one query a head, a head's stride.
+    t.query_stride =
+        joined > 1 ? (rows.queries(at.number, at.h + 1).data - queries.data) / at.per_head : queries.stride;
     t.rows = at.rows;
-    t.key_tiles = rows.keys(at.number, key_head);
-    if (narrow) {
-      t.value_tiles = rows.tiles(value_tiles, at.number, key_head, width);
+    t.per_head = joined > 1 ? at.per_head : kQueryBlock;
+    if (stream) {
+      t.key_rows = rows.stored_keys(at.number, key_head);
     } else {
-      t.value = value_rows == nullptr ? nullptr : value_rows_at(at.sequence, key_head);
-      t.value_stride = value_stride;
-      if constexpr (std::is_same_v<T, Real>) {
-        if (in_place() && value_finite[at.number * g.key_heads + key_head]) {
-          const HeadRows<T> raw = head_rows(value, at.sequence.batch, key_head, at.sequence.first_key);
-          t.value = raw.data;
-          t.value_stride = raw.stride;
-        }
-      }
+      t.key_tiles = rows.keys(at.number, key_head);
     }
+    values.point(at.number, key_head, t);
     t.depth = lowered.depth;
-    t.value_depth = width;
-    t.narrow = narrow;
     t.mask = &plan;
     t.sequence = at.number;
     t.head = at.h;
@@ -234,11 +186,11 @@ struct ForwardRun {
   void finish(const Task& at, ChunkState&& chunk_state) {
     const Index worker = worker_index(), count = at.rows;
     const auto columns = static_cast<std::size_t>(width);
-    double* max = total_max + worker * kQueryBlock;
-    double* sum = total_sum + worker * kQueryBlock;
-    double* logit = total_logit + worker * kQueryBlock;
-    double* most = total_largest + worker * kQueryBlock;
-    double* weighted = total_weighted + worker * kQueryBlock * width;
+    double* max = total_max + worker * block_rows;
+    double* sum = total_sum + worker * block_rows;
+    double* logit = total_logit + worker * block_rows;
+    double* most = total_largest + worker * block_rows;
+    double* weighted = total_weighted + worker * block_rows * width;
     std::fill_n(max, count, Partial::kNone);
     std::fill_n(sum, count, 0.0);
     std::fill_n(logit, count, 0.0);
@@ -262,7 +214,8 @@ struct ForwardRun {
     for (Index r = 0; r < count; ++r) {
       Partial row{max[r], sum[r], {weighted + r * width, columns}};
       if (!options.sink.empty()) {
-        const double sink = options.sink[entry_of(options.sink, at.h)] * std::numbers::log2e;
+        const double sink =
+            options.sink[entry_of(options.sink, at.h + r / at.per_head)] * std::numbers::log2e;
         if (entropy) logit[r] = merged_logits(row, logit[r], sink, 1, 0);
         merge_weight(row, sink, 1);
       }
@@ -272,8 +225,8 @@ struct ForwardRun {
 
   void finish_row(const Task& at, Index r, const Partial& row, double sum_logit, double most,
                   const State& last) {
-    const Index i = at.sequence.first_query + at.first + r;
-    const Index at_row = (at.sequence.batch * g.heads + at.h) * g.queries + i;
+    const Index i = at.sequence.first_query + at.first + r % at.per_head;
+    const Index at_row = (at.sequence.batch * g.heads + at.h + r / at.per_head) * g.queries + i;
     const bool seen = row.max != Partial::kNone;
     const double lse = log_sum_exp(row);
     const auto average = [&](Index c) {
@@ -315,7 +268,7 @@ struct ForwardRun {
       Index key;
     };
     std::vector<Entry> entries;
-    for (Index r = 0; r < kQueryBlock; ++r) {
+    for (Index r = 0; r < block_rows; ++r) {
       entries.clear();
       for (Index chunk = 0; chunk < own_chunks; ++chunk) {
         const State s = state(task * chunks + chunk);
@@ -335,16 +288,19 @@ struct ForwardRun {
   // Values that are not finite were taken as 0; they reach exactly the rows that see their key.
   void spread_non_finite(Index number, Index h) {
     const Sequence s = plan.sequence(number);
-    const HeadRows<T> values = head_rows(value, s.batch, h, s.first_key);
+    const HeadRows<T> raw = values.raw(number, h);
+    std::vector<Real> key_row(static_cast<std::size_t>(lowered.depth));
     for (Index j = 0; j < s.keys; ++j) {
-      const T* row = values.data + j * values.stride;
+      const T* row = raw.data + j * raw.stride;
       const auto finite = [](T x) { return std::isfinite(static_cast<Real>(x)); };
       if (std::all_of(row, row + g.value_depth, finite)) continue;
+      if (with_terms) rows.copy_key(number, h, j, key_row.data());
       for (Index q = h * g.group(); q < (h + 1) * g.group(); ++q) {
         const Terms<Real> terms = arrays.terms(number, q);
+        const HeadRows<Real> queries = rows.queries(number, q);
         for (Index i = 0; i < s.queries; ++i) {
           if (!plan.visible(number, q, i, j)) continue;
-          if (with_terms && arrays.hides(terms, i, j, rows.queries(number, q), rows.keys(number, h)))
+          if (with_terms && arrays.hides(terms, i, j, queries.data + i * queries.stride, key_row.data(), 1))
             continue;
           for (Index c = 0; c < g.value_depth; ++c) {
             const Real x = static_cast<Real>(row[c]);
@@ -361,8 +317,7 @@ struct ForwardRun {
     arrays.fill();
     std::fill_n(visited, threads * 8, Index{0});
     rows.prepare(threads);
-    parallel_for(threads, sequences * g.key_heads,
-                 [&](Index i) { prepare_values(i / g.key_heads, i % g.key_heads); });
+    values.prepare(threads);
     const auto chunks_of = [&](const Task& t) {
       return std::max<Index>(1, (t.sequence.keys + kKeyChunk - 1) / kKeyChunk);
     };
@@ -394,7 +349,7 @@ struct ForwardRun {
     }
     for (Index number = 0; number < sequences; ++number) {
       for (Index h = 0; h < g.key_heads; ++h) {
-        if (!value_finite[number * g.key_heads + h]) spread_non_finite(number, h);
+        if (!values.finite(number, h)) spread_non_finite(number, h);
       }
     }
     for (Index worker = 0; worker < threads; ++worker) result.visited_blocks += visited[worker * 8];

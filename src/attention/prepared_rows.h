@@ -63,7 +63,8 @@ class PreparedRows {
 
   PreparedRows(const View<const T, 4>& query, const View<const T, 4>& key, const AttentionOptions& options,
                const Geometry& g, const MaskPlan& plan, Index depth)
-      : query_(query, options, g, RowMap::Side::query),
+      : query_view_(query),
+        query_(query, options, g, RowMap::Side::query),
         key_(key, options, g, RowMap::Side::key),
         g_(g),
         plan_(plan),
@@ -71,10 +72,14 @@ class PreparedRows {
         ragged_(!options.mask.ragged.empty()),
         tiles_(kernels::tile_count<Real>(g.keys) + (ragged_ ? plan.sequence_count() : 0)) {}
 
-  void divide(Divider& memory) {
+  /// `packed`: the keys will be asked for as tiles, else as rows.
+  void divide(Divider& memory, bool packed = true) {
     if (!query_.in_place()) query_rows_ = memory.take<Real>(g_.batch * g_.heads * g_.queries * depth_);
-    if (!key_.in_place()) key_rows_ = memory.take<Real>(g_.batch * g_.key_heads * g_.keys * depth_);
-    key_tiles_ = take_tiles(memory, depth_);
+    if (packed ? !key_.in_place() : !key_.identity()) {
+      key_rows_ = memory.take<Real>(g_.batch * g_.key_heads * g_.keys * depth_);
+    }
+    packed_ = packed;
+    if (packed) key_tiles_ = take_tiles(memory, depth_);
   }
 
   void prepare(int threads) const {
@@ -82,11 +87,12 @@ class PreparedRows {
       const Sequence& s = plan_.sequence(i / g_.heads);
       query_.apply(s, i % g_.heads, query_memory(s, i % g_.heads));
     });
+    if (!packed_ && key_.identity()) return;
     parallel_for(threads, plan_.sequence_count() * g_.key_heads, [&](Index i) {
       const Index number = i / g_.key_heads, h = i % g_.key_heads;
       const Sequence& s = plan_.sequence(number);
-      const HeadRows<Real> rows =
-          key_.apply(s, h, memory_of(key_rows_, g_.key_heads, g_.keys, s.batch, h, s.first_key));
+      const HeadRows<Real> rows = key_.apply(s, h, key_memory(s, h));
+      if (!packed_) return;
       kernels::pack_tiles<Real>(rows.data, rows.stride, s.keys, depth_, 0, kernels::tile_count<Real>(s.keys),
                                 tiles(key_tiles_, number, h, depth_));
     });
@@ -97,6 +103,34 @@ class PreparedRows {
     return query_.at(s, h, query_memory(s, h));
   }
   const Real* keys(Index number, Index h) const { return tiles(key_tiles_, number, h, depth_); }
+  /// Not packed: where the caller has them, in their own type, unless they are mapped.
+  kernels::StoredRows stored_keys(Index number, Index h) const {
+    const Sequence& s = plan_.sequence(number);
+    if (key_.identity()) return {key_.raw(s, h).data, key_.raw(s, h).stride, dtype_of<T>()};
+    return {key_memory(s, h), depth_, dtype_of<Real>()};
+  }
+
+  /// A key's numbers as the kernels see them.
+  void copy_key(Index number, Index h, Index j, Real* to) const {
+    if (packed_) {
+      const Index tile = kernels::tile_keys<Real>();
+      const Real* from = keys(number, h) + j / tile * depth_ * tile + j % tile;
+      for (Index c = 0; c < depth_; ++c) to[c] = from[c * tile];
+    } else if (key_.identity()) {
+      const HeadRows<T> raw = key_.raw(plan_.sequence(number), h);
+      for (Index c = 0; c < depth_; ++c) to[c] = static_cast<Real>(raw.data[j * raw.stride + c]);
+    } else {
+      std::copy_n(key_memory(plan_.sequence(number), h) + j * depth_, depth_, to);
+    }
+  }
+
+  /// Whether the query rows of neighboring heads follow one another at one stride, `count` of each.
+  bool evenly_spaced(Index count) const {
+    if (count == 1) return true;
+    const Index head = query_.in_place() ? query_view_.stride[1] : g_.queries * depth_;
+    const Index row = query_.in_place() ? query_view_.stride[2] : depth_;
+    return !ragged_ && head == count * row;
+  }
 
   /// Memory for tiles of all key heads, and those of one head of a sequence in it: packed sequences begin at
   /// a tile of their own.
@@ -113,15 +147,19 @@ class PreparedRows {
   Real* memory_of(Real* all, Index heads, Index rows, Index b, Index h, Index first) const {
     return all == nullptr ? nullptr : all + ((b * heads + h) * rows + first) * depth_;
   }
+  Real* key_memory(const Sequence& s, Index h) const {
+    return memory_of(key_rows_, g_.key_heads, g_.keys, s.batch, h, s.first_key);
+  }
   Real* query_memory(const Sequence& s, Index h) const {
     return memory_of(query_rows_, g_.heads, g_.queries, s.batch, h, s.first_query);
   }
 
+  const View<const T, 4>& query_view_;
   MappedRows<T> query_, key_;
   const Geometry& g_;
   const MaskPlan& plan_;
   Index depth_;
-  bool ragged_;
+  bool ragged_, packed_ = true;
   Index tiles_;                 // of a head
   Real* query_rows_ = nullptr;  // [B Hq][N][depth], unless in place
   Real* key_rows_ = nullptr;    // [B Hk][M][depth], likewise

@@ -123,18 +123,15 @@ kernels::Terms<Real> TermArrays<Real>::terms(Index s, Index h) const {
 }
 
 template <class Real>
-bool TermArrays<Real>::hides(const kernels::Terms<Real>& terms, Index i, Index j, HeadRows<Real> queries,
-                             const Real* key_tiles) const {
+bool TermArrays<Real>::hides(const kernels::Terms<Real>& terms, Index i, Index j, const Real* query,
+                             const Real* key, Index key_step) const {
   const Index at = i * terms.bias_query_stride + j * terms.bias_key_stride;
   if (terms.bias != nullptr && terms.bias[at] == -std::numeric_limits<float>::infinity()) return true;
   if (terms.bias64 != nullptr && terms.bias64[at] == -std::numeric_limits<double>::infinity()) return true;
   if (lowered_.linear_or_root() || lowered_.map == kernels::Map::inverse_distance) return false;
-  const Index tile = kernels::tile_keys<Real>();
-  const Real* key = key_tiles + j / tile * lowered_.depth * tile + j % tile;
   double x = 0;
   for (Index c = 0; c < lowered_.depth; ++c) {
-    const double difference =
-        static_cast<double>(queries.data[i * queries.stride + c]) - static_cast<double>(key[c * tile]);
+    const double difference = static_cast<double>(query[c]) - static_cast<double>(key[c * key_step]);
     x += difference * difference;
   }
   if (terms.query_scale != nullptr) x *= static_cast<double>(terms.query_scale[i]);

@@ -27,9 +27,9 @@ class TermArrays {
   const Real* coefficient() const { return coefficient_; }
 
   /// Whether a term hides key j from query i though the mask does not: a bias of -inf, or a pair outside a
-  /// compact kernel's support. Mapped queries and packed keys of the head.
-  bool hides(const kernels::Terms<Real>& terms, Index i, Index j, HeadRows<Real> queries,
-             const Real* key_tiles) const;
+  /// compact kernel's support. The mapped rows; the key's numbers are `key_step` apart.
+  bool hides(const kernels::Terms<Real>& terms, Index i, Index j, const Real* query, const Real* key,
+             Index key_step) const;
 
  private:
   Index scale_row(Index extent) const { return extent + kernels::kMaxTileKeys; }

@@ -19,9 +19,12 @@
 #endif
 
 #include <algorithm>
+#include <atomic>
+#include <bit>
 #include <cmath>
 
 #include "attention/kernels/forward_scratch.h"
+#include "attention/kernels/pack-inl.h"
 #include "attention/kernels/terms-inl.h"
 #include "attention/kernels/tile-inl.h"
 
@@ -39,12 +42,16 @@ struct Rows {
   Index out_stride;
   Real* weights;  // [kGroup][kKeyBlock]
   Real* spill;    // [kTileRows][kTileKeys]
+  // What streams by: one tile of keys; values of a block (wide) or a tile (narrow).
+  Real* key_tile;
+  Real* value_block;
 };
 
 template <class Real>
 Rows<Real> Divide(const ForwardTask<Real>& task) {
   Rows<Real> s{};
-  const ForwardScratch size(task.value_depth, task.narrow);
+  const ForwardScratch size(task.value_depth, task.narrow,
+                            task.key_tiles == nullptr ? std::max<Index>(task.depth, 1) : 0);
   s.out_stride = size.out;
   Real* p = task.scratch;
   const auto take = [&p](Index n) {
@@ -59,7 +66,40 @@ Rows<Real> Divide(const ForwardTask<Real>& task) {
   s.out = take(kQueryBlock * s.out_stride);
   s.weights = take(kGroup * kKeyBlock);
   s.spill = take(kTileRows * kTileKeys<Real>);
+  s.key_tile = take(size.key_tile);
+  s.value_block = take(size.value_block);
   return s;
+}
+
+// Which query a row is.
+struct RowPlace {
+  Index head, query;  // from the task's first head; of the sequence
+};
+template <class Real>
+HWY_INLINE RowPlace PlaceOf(const ForwardTask<Real>& task, Index row) {
+  if (row < task.per_head) return {0, task.first_query + row};
+  return {row / task.per_head, task.first_query + row % task.per_head};
+}
+
+// What rows [row, row_end) see of keys [key, key_end).
+template <class Real>
+MaskPlan::Seen Classify(const ForwardTask<Real>& task, Index row, Index row_end, Index key, Index key_end) {
+  MaskPlan::Seen seen = MaskPlan::Seen::none;
+  for (Index from = row; from < row_end;) {
+    const RowPlace place = PlaceOf(task, from);
+    const Index next = std::min(row_end, (place.head + 1) * task.per_head);
+    const MaskPlan::Seen part = task.mask->classify(task.sequence, task.head + place.head, place.query,
+                                                    place.query + next - from, key, key_end);
+    seen = from == row || seen == part ? part : MaskPlan::Seen::some;
+    from = next;
+  }
+  return seen;
+}
+
+template <class Real>
+HWY_INLINE TilePlace<Real> TermsPlace(const ForwardTask<Real>& task, Index row, Index first_key) {
+  const RowPlace place = PlaceOf(task, row);
+  return {task.terms[place.head], task.factor, place.query, first_key, task.key_end};
 }
 
 // If a row's logits outgrew m: move m up to the next whole number and scale what was summed so far.
@@ -119,8 +159,7 @@ HWY_INLINE void TermLogits(const ForwardTask<Real>& task, const Rows<Real>& s, I
   }
   for (Index r = 0; r < R; ++r) {
     Real* logits = s.spill + r * kKeys;
-    ApplyTerms<Real>({*task.terms, task.factor, task.first_query + row + r, first_key, task.key_end}, logits,
-                     logits);
+    ApplyTerms<Real>(TermsPlace(task, row + r, first_key), logits, logits);
   }
   for (Index r = 0; r < R; ++r) {
     for (Index v = 0; v < kVectors; ++v) acc[r][v] = hn::Load(d, s.spill + r * kKeys + v * kLanes<Real>);
@@ -144,23 +183,105 @@ HWY_INLINE void OfferLargest(const ForwardTask<Real>& task, Index row, Real fact
   }
 }
 
-// Weights of R queries for one tile of keys: into `weights` (wide values) or straight into the sums (narrow).
-template <class Real, Pair kPair, bool kTerms, bool kNarrow, Index R>
+template <class Real>
+void PackStored(const StoredRows& rows, Index first, Index filled, Index depth, Real* tile) {
+  const auto pack = [&](auto type) {
+    PackTile(static_cast<const decltype(type)*>(rows.data) + first * rows.stride, rows.stride, filled, depth,
+             tile);
+  };
+  if constexpr (std::is_same_v<Real, float>) {
+    if (rows.type == Dtype::bfloat16) return pack(bfloat16{});
+    if (rows.type == Dtype::float16) return pack(float16{});
+  }
+  pack(Real{});
+}
+
+// 0 in place of what is not finite.
+template <class Real>
+void Clean(Real* x, Index count, unsigned char* not_finite) {
+  const Tag<Real> d;
+  auto bad = hn::FirstN(d, 0);
+  for (Index i = 0; i < count; i += kLanes<Real>) {
+    const Vec<Real> v = hn::Load(d, x + i);
+    const auto finite = hn::Eq(hn::Sub(v, v), hn::Zero(d));
+    bad = hn::Or(bad, hn::Not(finite));
+    hn::Store(hn::IfThenElseZero(finite, v), d, x + i);
+  }
+  if (!hn::AllFalse(d, bad)) std::atomic_ref(*not_finite).store(1, std::memory_order_relaxed);
+}
+
+template <class Real>
+bool RowsAreFinite(const Real* rows, Index stride, Index count, Index columns) {
+  const Tag<Real> d;
+  // x - x is 0 for a finite x and NaN otherwise, and a sum keeps a NaN.
+  Vec<Real> defect = hn::Zero(d);
+  for (Index j = 0; j < count; ++j) {
+    for (Index c = 0; c < columns; c += kLanes<Real>) {
+      const Vec<Real> v = hn::LoadU(d, rows + j * stride + c);
+      defect = hn::Add(defect, hn::Sub(v, v));
+    }
+  }
+  return hn::AllTrue(d, hn::Eq(defect, hn::Zero(d)));
+}
+
+// Values [first, last) as finite rows padded to whole vectors: prepared, or in place, or a copy in
+// s.value_block.
+template <class Real>
+StoredRows ValueRows(const ForwardTask<Real>& task, const Rows<Real>& s, Index first, Index last) {
+  if (task.key_tiles != nullptr) {
+    return {task.value + first * task.value_stride, task.value_stride};
+  }
+  const StoredRows& from = task.value_rows;
+  const Index columns = task.value_depth;
+  const auto copy = [&](auto type) {
+    using Stored = decltype(type);
+    const Tag<Real> d;
+    const Stored* rows = static_cast<const Stored*>(from.data) + first * from.stride;
+    const Index whole = columns / kLanes<Real> * kLanes<Real>;
+    for (Index j = 0; j < last - first; ++j) {
+      Real* to = s.value_block + j * s.out_stride;
+      for (Index c = 0; c < whole; c += kLanes<Real>)
+        hn::Store(LoadAs(d, rows + j * from.stride + c), d, to + c);
+      for (Index c = whole; c < s.out_stride; ++c) {
+        to[c] = c < columns ? static_cast<Real>(rows[j * from.stride + c]) : Real{0};
+      }
+    }
+    Clean(s.value_block, (last - first) * s.out_stride, task.not_finite);
+  };
+  if constexpr (std::is_same_v<Real, float>) {
+    if (from.type == Dtype::bfloat16) copy(bfloat16{});
+    if (from.type == Dtype::float16) copy(float16{});
+    if (from.type != Dtype::float32) return {s.value_block, s.out_stride};
+  }
+  const Real* rows = static_cast<const Real*>(from.data) + first * from.stride;
+  if (columns % kLanes<Real> == 0 && RowsAreFinite(rows, from.stride, last - first, columns)) {
+    return {rows, from.stride};
+  }
+  copy(Real{});
+  return {s.value_block, s.out_stride};
+}
+
+// A tile of keys, where it is and who sees it.
+template <class Real>
+struct KeyTile {
+  const Real* keys;    // [depth][kTileKeys]
+  const Real* values;  // narrow: [value_depth][kTileKeys]
+  Index first_key, keys_done;
+};
+
+// Weights of R queries for the first V vectors of a tile of keys: into `weights` (wide values) or straight
+// into the sums (narrow). A `bits` of all ones: the row sees the tile whole.
+template <class Real, Pair kPair, bool kTerms, bool kNarrow, Index R, Index V>
 void ScoreTile(const ForwardTask<Real>& task, const Rows<Real>& s, Index row, Index group_row,
-               Index first_key, Index keys_done, MaskPlan::Seen seen) {
+               const KeyTile<Real>& tile, MaskPlan::Seen seen, const std::uint64_t (&bits)[R]) {
+  static_assert(V == kVectors || !(kTerms || kNarrow));
   const Tag<Real> d;
   constexpr Index kKeys = kTileKeys<Real>, kStep = kLanes<Real>;
-  Vec<Real> acc[R][kVectors];
-  const Index tile = first_key / kKeys;
-  Accumulate<Real, kPair, R>(task.query + row * task.query_stride, task.query_stride,
-                             task.key_tiles + tile * task.depth * kKeys, task.depth, task.coefficient, acc);
+  const Index first_key = tile.first_key, keys_done = tile.keys_done;
+  Vec<Real> acc[R][V];
+  Accumulate<Real, kPair, R>(task.query + row * task.query_stride, task.query_stride, tile.keys, task.depth,
+                             task.coefficient, acc);
 
-  std::uint64_t bits[R];
-  for (Index r = 0; r < R; ++r) {
-    bits[r] = seen == MaskPlan::Seen::all
-                  ? ~std::uint64_t{0}
-                  : task.mask->bits(task.sequence, task.head, task.first_query + row + r, first_key, kKeys);
-  }
   Real left = task.factor;
   if constexpr (kTerms) {
     // Asking for an output must not move the bits of the others: without terms the factor is left to the
@@ -178,7 +299,7 @@ void ScoreTile(const ForwardTask<Real>& task, const Rows<Real>& s, Index row, In
       const Vec<Real> bar = hn::Set(d, task.top.logit[(row + r) * task.top.top + task.top.top - 1]);
       bool above = false;
       HWY_UNROLL(3)
-      for (Index v = 0; v < kVectors; ++v) {
+      for (Index v = 0; v < V; ++v) {
         const Vec<Real> logit = hn::Mul(acc[r][v], factor);
         above |= !hn::AllFalse(d, hn::Gt(logit, bar));
         hn::Store(logit, d, s.spill + r * kKeys + v * kStep);
@@ -192,36 +313,38 @@ void ScoreTile(const ForwardTask<Real>& task, const Rows<Real>& s, Index row, In
   for (Index r = 0; r < R; ++r) {
     const Vec<Real> m = hn::Set(d, s.m[row + r]);
     HWY_UNROLL(3)
-    for (Index v = 0; v < kVectors; ++v) acc[r][v] = hn::MulSub(acc[r][v], factor, m);
+    for (Index v = 0; v < V; ++v) acc[r][v] = hn::MulSub(acc[r][v], factor, m);
   }
   if (seen == MaskPlan::Seen::some) {
     const Vec<Real> none = hn::Set(d, kMinusInfinity<Real>);
     HWY_UNROLL(8)
     for (Index r = 0; r < R; ++r) {
       HWY_UNROLL(3)
-      for (Index v = 0; v < kVectors; ++v) {
+      for (Index v = 0; v < V; ++v) {
         acc[r][v] = hn::IfThenElse(LaneMask<Real>(bits[r], v), acc[r][v], none);
       }
     }
   }
   HWY_UNROLL(8)
   for (Index r = 0; r < R; ++r) {
-    const Vec<Real> largest = hn::Max(hn::Max(acc[r][0], acc[r][1]), acc[r][2]);
+    Vec<Real> largest = acc[r][0];
+    for (Index v = 1; v < V; ++v) largest = hn::Max(largest, acc[r][v]);
     outgrown = hn::Or(outgrown, hn::Gt(largest, hn::Set(d, s.threshold[row + r])));
   }
   if (HWY_UNLIKELY(!hn::AllFalse(d, outgrown))) {
     HWY_UNROLL(8)
     for (Index r = 0; r < R; ++r) {
       HWY_UNROLL(3)
-      for (Index v = 0; v < kVectors; ++v) hn::Store(acc[r][v], d, s.spill + r * kKeys + v * kStep);
+      for (Index v = 0; v < V; ++v) hn::Store(acc[r][v], d, s.spill + r * kKeys + v * kStep);
     }
     for (Index r = 0; r < R; ++r) {
+      for (Index j = V * kStep; j < kKeys; ++j) s.spill[r * kKeys + j] = kMinusInfinity<Real>;
       RescaleIfOutgrown(task, s, row + r, group_row + r, keys_done, s.spill + r * kKeys);
     }
     HWY_UNROLL(8)
     for (Index r = 0; r < R; ++r) {
       HWY_UNROLL(3)
-      for (Index v = 0; v < kVectors; ++v) acc[r][v] = hn::Load(d, s.spill + r * kKeys + v * kStep);
+      for (Index v = 0; v < V; ++v) acc[r][v] = hn::Load(d, s.spill + r * kKeys + v * kStep);
     }
   }
 
@@ -231,7 +354,7 @@ void ScoreTile(const ForwardTask<Real>& task, const Rows<Real>& s, Index row, In
       if (task.sum_logit != nullptr) {
         Real* sum_logit = s.sum_logit + (row + r) * kMaxLanes;
         Vec<Real> total = hn::Load(d, sum_logit);
-        for (Index v = 0; v < kVectors; ++v) {
+        for (Index v = 0; v < V; ++v) {
           // A weight of 0 may stand beside a logit of -inf.
           const Vec<Real> weight = Exp2<Real>(acc[r][v]);
           total = hn::Add(total, hn::IfThenZeroElse(hn::Eq(weight, hn::Zero(d)), hn::Mul(weight, acc[r][v])));
@@ -240,25 +363,25 @@ void ScoreTile(const ForwardTask<Real>& task, const Rows<Real>& s, Index row, In
       }
     }
     HWY_UNROLL(3)
-    for (Index v = 0; v < kVectors; ++v) acc[r][v] = Exp2<Real>(acc[r][v]);
+    for (Index v = 0; v < V; ++v) acc[r][v] = Exp2<Real>(acc[r][v]);
     Real* sum = s.sum + (row + r) * kMaxLanes;
-    hn::Store(hn::Add(hn::Load(d, sum), hn::Add(hn::Add(acc[r][0], acc[r][1]), acc[r][2])), d, sum);
+    Vec<Real> total = acc[r][0];
+    for (Index v = 1; v < V; ++v) total = hn::Add(total, acc[r][v]);
+    hn::Store(hn::Add(hn::Load(d, sum), total), d, sum);
   }
   if constexpr (kTerms) {
-    if (task.terms->drop_below > 0) {
+    if (task.terms[0].drop_below > 0) {
       HWY_ALIGN Real keep[kMaxTileKeys];
       for (Index r = 0; r < R; ++r) {
-        DropoutFactors<Real>({*task.terms, task.factor, task.first_query + row + r, first_key, task.key_end},
-                             keep);
-        for (Index v = 0; v < kVectors; ++v) acc[r][v] = hn::Mul(acc[r][v], hn::Load(d, keep + v * kStep));
+        DropoutFactors<Real>(TermsPlace(task, row + r, first_key), keep);
+        for (Index v = 0; v < V; ++v) acc[r][v] = hn::Mul(acc[r][v], hn::Load(d, keep + v * kStep));
       }
     }
   }
   if constexpr (kNarrow) {
-    const Real* values = task.value_tiles + tile * task.value_depth * kKeys;
     for (Index c = 0; c < task.value_depth; ++c) {
       Vec<Real> value[kVectors];
-      for (Index v = 0; v < kVectors; ++v) value[v] = hn::Load(d, values + c * kKeys + v * kStep);
+      for (Index v = 0; v < V; ++v) value[v] = hn::Load(d, tile.values + c * kKeys + v * kStep);
       HWY_UNROLL(8)
       for (Index r = 0; r < R; ++r) {
         Real* out = s.out + (row + r) * s.out_stride + c * kMaxLanes;
@@ -273,9 +396,104 @@ void ScoreTile(const ForwardTask<Real>& task, const Rows<Real>& s, Index row, In
     for (Index r = 0; r < R; ++r) {
       Real* weights = s.weights + (group_row + r) * kKeyBlock + keys_done;
       HWY_UNROLL(3)
-      for (Index v = 0; v < kVectors; ++v) hn::Store(acc[r][v], d, weights + v * kStep);
+      for (Index v = 0; v < V; ++v) hn::Store(acc[r][v], d, weights + v * kStep);
+      for (Index v = V; v < kVectors; ++v) hn::Store(hn::Zero(d), d, weights + v * kStep);
     }
   }
+}
+
+// Of R rows. Returns one past the last key of the tile that any of them sees.
+template <class Real, Pair kPair, bool kTerms, bool kNarrow, Index R>
+HWY_INLINE Index ScoreRows(const ForwardTask<Real>& task, const Rows<Real>& s, Index row, Index group_row,
+                           const KeyTile<Real>& tile, MaskPlan::Seen seen) {
+  std::uint64_t bits[R], any = 0;
+  for (Index r = 0; r < R; ++r) {
+    bits[r] = ~std::uint64_t{0};
+    if (seen == MaskPlan::Seen::all) continue;
+    const RowPlace place = PlaceOf(task, row + r);
+    bits[r] =
+        task.mask->bits(task.sequence, task.head + place.head, place.query, tile.first_key, kTileKeys<Real>);
+    any |= bits[r];
+  }
+  if (seen == MaskPlan::Seen::all) {
+    ScoreTile<Real, kPair, kTerms, kNarrow, R, kVectors>(task, s, row, group_row, tile, seen, bits);
+    return kTileKeys<Real>;
+  }
+  const auto reach = static_cast<Index>(std::bit_width(any));
+  // On the diagonal most of a tile may be hidden. One path for all but the commonest pair: build time.
+  if constexpr (kPair == Pair::dot && !kTerms && !kNarrow && R > 1) {
+    if (reach <= kLanes<Real>) {
+      ScoreTile<Real, kPair, kTerms, kNarrow, R, 1>(task, s, row, group_row, tile, seen, bits);
+      return reach;
+    }
+    if (reach <= 2 * kLanes<Real>) {
+      ScoreTile<Real, kPair, kTerms, kNarrow, R, 2>(task, s, row, group_row, tile, seen, bits);
+      return reach;
+    }
+  }
+  ScoreTile<Real, kPair, kTerms, kNarrow, R, kVectors>(task, s, row, group_row, tile, seen, bits);
+  return reach;
+}
+
+// The query heads of a group that see something of a block.
+template <class Real>
+Index VisitedHeads(const ForwardTask<Real>& task, Index group, Index group_end, Index block,
+                   Index block_end) {
+  if (group_end <= task.per_head) return 1;
+  Index count = 0;
+  for (Index row = group; row < group_end;) {
+    const Index next = std::min(group_end, (row / task.per_head + 1) * task.per_head);
+    if (Classify(task, row, next, block, block_end) != MaskPlan::Seen::none) ++count;
+    row = next;
+  }
+  return count;
+}
+
+// The tile from `key` on, packed on its way through if it was not before.
+template <class Real, bool kNarrow>
+KeyTile<Real> TileAt(const ForwardTask<Real>& task, const Rows<Real>& s, Index key, Index block) {
+  constexpr Index kKeys = kTileKeys<Real>;
+  const Index tile = key / kKeys;
+  if (task.key_tiles != nullptr) {
+    return {task.key_tiles + tile * task.depth * kKeys,
+            kNarrow ? task.value_tiles + tile * task.value_depth * kKeys : nullptr, key, key - block};
+  }
+  const Index filled = std::min(kKeys, task.key_end - key);
+  PackStored(task.key_rows, key, filled, task.depth, s.key_tile);
+  if constexpr (kNarrow) {
+    PackStored(task.value_rows, key, filled, task.value_depth, s.value_block);
+    Clean(s.value_block, task.value_depth * kKeys, task.not_finite);
+  }
+  return {s.key_tile, s.value_block, key, key - block};
+}
+
+// Weights of a group's rows for one tile of keys. Returns one past the last key that any of them sees; `key`
+// if there is none.
+template <class Real, Pair kPair, bool kTerms, bool kNarrow>
+Index ScoreGroup(const ForwardTask<Real>& task, const Rows<Real>& s, Index group, Index group_end, Index key,
+                 Index block, MaskPlan::Seen block_seen) {
+  constexpr Index kKeys = kTileKeys<Real>;
+  Index end = key;
+  KeyTile<Real> tile{};
+  for (Index row = group; row < group_end;) {
+    const Index rows = group_end - row >= kTileRows ? kTileRows : 1;
+    const auto seen =
+        block_seen == MaskPlan::Seen::all ? block_seen : Classify(task, row, row + rows, key, key + kKeys);
+    if (seen == MaskPlan::Seen::none) {
+      for (Index r = 0; !kNarrow && r < rows; ++r) {
+        std::fill_n(s.weights + (row - group + r) * kKeyBlock + (key - block), kKeys, Real{0});
+      }
+    } else {
+      if (tile.keys == nullptr) tile = TileAt<Real, kNarrow>(task, s, key, block);
+      const Index reach =
+          rows == kTileRows
+              ? ScoreRows<Real, kPair, kTerms, kNarrow, kTileRows>(task, s, row, row - group, tile, seen)
+              : ScoreRows<Real, kPair, kTerms, kNarrow, 1>(task, s, row, row - group, tile, seen);
+      end = std::max(end, key + reach);
+    }
+    row += rows;
+  }
+  return end;
 }
 
 template <class Real, Pair kPair, bool kTerms, bool kNarrow>
@@ -292,45 +510,28 @@ void Forward(const ForwardTask<Real>& task) {
   std::fill_n(s.out, task.rows * s.out_stride, Real{0});
   if (task.largest != nullptr) std::fill_n(task.largest, task.rows, kMinusInfinity<Real>);
 
-  const auto classify = [&](Index row, Index row_end, Index key, Index key_end) {
-    return task.mask->classify(task.sequence, task.head, task.first_query + row, task.first_query + row_end,
-                               key, key_end);
-  };
   for (Index block = task.key_begin; block < task.key_end; block += kKeyBlock) {
     const Index block_end = std::min(block + kKeyBlock, round_up(task.key_end, kKeys));
-    const Index block_keys = std::min(block_end, task.key_end) - block;
     for (Index group = 0; group < task.rows; group += kGroup) {
       const Index group_end = std::min(group + kGroup, task.rows);
-      const auto block_seen = classify(group, group_end, block, block_end);
+      const auto block_seen = Classify(task, group, group_end, block, block_end);
       if (block_seen == MaskPlan::Seen::none) continue;
-      ++*task.visited;
+      *task.visited += VisitedHeads(task, group, group_end, block, block_end);
 
-      for (Index row = group; row < group_end;) {
-        const Index rows = group_end - row >= kTileRows ? kTileRows : 1;
-        for (Index key = block; key < block_end; key += kKeys) {
-          const auto seen =
-              block_seen == MaskPlan::Seen::all ? block_seen : classify(row, row + rows, key, key + kKeys);
-          if (seen == MaskPlan::Seen::none) {
-            if (!kNarrow) {
-              for (Index r = 0; r < rows; ++r) {
-                std::fill_n(s.weights + (row - group + r) * kKeyBlock + (key - block), kKeys, Real{0});
-              }
-            }
-            continue;
-          }
-          if (rows == kTileRows) {
-            ScoreTile<Real, kPair, kTerms, kNarrow, kTileRows>(task, s, row, row - group, key, key - block,
-                                                               seen);
-          } else {
-            ScoreTile<Real, kPair, kTerms, kNarrow, 1>(task, s, row, row - group, key, key - block, seen);
-          }
-        }
-        row += rows;
+      // Keys of the block that some row of the group sees: the values of others need not be read.
+      Index first = block_end, last = block;
+      for (Index key = block; key < block_end; key += kKeys) {
+        const Index end =
+            ScoreGroup<Real, kPair, kTerms, kNarrow>(task, s, group, group_end, key, block, block_seen);
+        if (end == key) continue;
+        first = std::min(first, key);
+        last = std::min(end, task.key_end);
       }
-      if (!kNarrow) {
-        AddWeightedRows(s.weights, kKeyBlock, group_end - group, task.value + block * task.value_stride,
-                        task.value_stride, block_keys, round_up(task.value_depth, kLanes<Real>),
-                        s.out + group * s.out_stride, s.out_stride);
+      if (!kNarrow && first < last) {
+        const StoredRows values = ValueRows(task, s, first, last);
+        AddWeightedRows(s.weights + (first - block), kKeyBlock, group_end - group,
+                        static_cast<const Real*>(values.data), values.stride, last - first,
+                        round_up(task.value_depth, kLanes<Real>), s.out + group * s.out_stride, s.out_stride);
       }
     }
   }

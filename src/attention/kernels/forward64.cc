@@ -26,8 +26,8 @@ void forward(const ForwardTask<double>& task) {
 }
 
 template <>
-std::size_t forward_scratch<double>(Index value_depth, bool narrow) {
-  return static_cast<std::size_t>(ForwardScratch(value_depth, narrow).total());
+std::size_t forward_scratch<double>(Index value_depth, bool narrow, Index stream_depth) {
+  return static_cast<std::size_t>(ForwardScratch(value_depth, narrow, stream_depth).total());
 }
 
 }  // namespace kith::kernels

@@ -17,6 +17,7 @@
 #include <cstdint>
 
 #include "attention/mask_plan.h"
+#include "kith/dtype.h"
 #include "kith/view.h"
 
 namespace kith::kernels {
@@ -129,21 +130,34 @@ struct TopList {
   int top = 0;
 };
 
-/// Queries of one block against one chunk of keys.
+/// Rows as they are stored: `stride` numbers apart.
+struct StoredRows {
+  const void* data = nullptr;
+  Index stride = 0;
+  Dtype type = Dtype::float32;
+};
+
+/// Queries of one block against one chunk of keys. The rows may come from several query heads that share the
+/// keys: row r is query first_query + r % per_head of query head head + r / per_head.
 template <class Real>
 struct ForwardTask {
   Pair pair = Pair::dot;
-  Real factor = 1;  ///< linear and square_root: in units of log 2; else as Map says
-  const Terms<Real>* terms = nullptr;
-  const Real* coefficient = nullptr;  ///< [depth], Pair::additive's u
-  const Real* query = nullptr;        ///< [rows][depth]
+  Real factor = 1;                     ///< linear and square_root: in units of log 2; else as Map says
+  const Terms<Real>* terms = nullptr;  ///< of each query head
+  const Real* coefficient = nullptr;   ///< [depth], Pair::additive's u
+  const Real* query = nullptr;         ///< [rows][depth]
   Index query_stride = 0;
   Index rows = 0;                   ///< at most kQueryBlock
+  Index per_head = kQueryBlock;     ///< rows of one query head
   const Real* key_tiles = nullptr;  ///< the whole sequence's
-  const Real* value =
-      nullptr;  ///< [keys][value_stride], finite, value_stride >= padded value_depth; wide values
+  /// Finite, value_stride >= padded value_depth; wide values.
+  const Real* value = nullptr;  ///< [keys][value_stride]
   Index value_stride = 0;
   const Real* value_tiles = nullptr;  ///< finite; narrow values
+  /// Without key_tiles: the sequence's keys and values as they are stored, which are packed and cleaned on
+  /// their way through, for at most kGroup rows. `not_finite` is set to 1 where a value is.
+  StoredRows key_rows{}, value_rows{};
+  unsigned char* not_finite = nullptr;
   Index depth = 0, value_depth = 0;
   bool narrow = false;  ///< values come as tiles and are summed with keys in lanes
   const MaskPlan* mask = nullptr;
@@ -161,8 +175,9 @@ struct ForwardTask {
   Index* visited = nullptr;     ///< blocks of kGroup x kKeyBlock computed are added
 };
 
+/// stream_depth: of the keys, where they are not packed beforehand; else 0.
 template <class Real>
-std::size_t forward_scratch(Index value_depth, bool narrow);
+std::size_t forward_scratch(Index value_depth, bool narrow, Index stream_depth);
 template <class Real>
 void forward(const ForwardTask<Real>& task);
 
@@ -170,7 +185,8 @@ void forward(const ForwardTask<Real>& task);
 ///
 /// P = weights, dS = P (dP - delta - d_entropy (logit2 - lse2)) with dP = sum_c d_out v (times dropout), the
 /// gradient of the logit; dX = dS dlogit/dx, the gradient of x, in natural units. With Terms, and always
-/// in double, dX is whole; without, it is dS and the caller multiplies by its constant factor. What is summed from it:
+/// in double, dX is whole; without, it is dS and the caller multiplies by its constant factor. What is summed
+/// from it:
 ///   dot       d_query += sum dX k                  d_key += sum dX q
 ///   squared   d_query += sum dX (q - k)            d_key += sum dX (q - k)     (caller: times 2 and -2)
 ///   absolute  d_query += sum dX sign(q - k)        d_key += sum dX sign(q - k) (caller: times 1 and -1)

@@ -3,7 +3,7 @@
 #define HWY_TARGET_INCLUDE "attention/kernels/pack.cc"
 #include "hwy/foreach_target.h"
 
-#include "attention/kernels/tile-inl.h"
+#include "attention/kernels/pack-inl.h"
 
 #include <algorithm>
 
@@ -21,13 +21,8 @@ void PackTiles(const Real* HWY_RESTRICT rows, Index stride, Index count, Index d
                Index last_tile, Real* HWY_RESTRICT tiles) {
   constexpr Index kKeys = kTileKeys<Real>;
   for (Index t = first_tile; t < last_tile; ++t) {
-    Real* tile = tiles + t * depth * kKeys;
-    const Index filled = std::clamp<Index>(count - t * kKeys, 0, kKeys);
-    if (filled < kKeys) std::fill_n(tile, depth * kKeys, Real{0});
-    const Real* row = rows + t * kKeys * stride;
-    for (Index c = 0; c < depth; ++c) {
-      for (Index lane = 0; lane < filled; ++lane) tile[c * kKeys + lane] = row[lane * stride + c];
-    }
+    PackTile(rows + t * kKeys * stride, stride, std::clamp<Index>(count - t * kKeys, 0, kKeys), depth,
+             tiles + t * depth * kKeys);
   }
 }
 

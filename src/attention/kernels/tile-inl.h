@@ -113,40 +113,42 @@ HWY_INLINE hn::Mask<Tag<Real>> LaneMask(std::uint64_t bits, Index vector) {
 }
 
 /// acc[r][v] = sum over the depth of what kPair makes of q_r and k_v: one chain per pair in ascending depth,
-/// so a pair's bits do not depend on R. `query` rows are `stride` apart; `coefficient` is additive's u.
-template <class Real, Pair kPair, Index R>
+/// so a pair's bits do not depend on R. `query` rows are `stride` apart; `coefficient` is additive's u. V:
+/// only the tile's first vectors.
+template <class Real, Pair kPair, Index R, Index V>
 HWY_INLINE void Accumulate(const Real* HWY_RESTRICT query, Index stride, const Real* HWY_RESTRICT tile,
-                           Index depth, const Real* HWY_RESTRICT coefficient, Vec<Real> (&acc)[R][kVectors]) {
+                           Index depth, const Real* HWY_RESTRICT coefficient, Vec<Real> (&acc)[R][V]) {
   const Tag<Real> d;
   if constexpr (kPair == Pair::additive) {
     // A tanh needs the registers that a block of rows would take.
     for (Index r = 0; r < R; ++r) {
-      Vec<Real> sum[kVectors] = {hn::Zero(d), hn::Zero(d), hn::Zero(d)};
+      Vec<Real> sum[V];
+      for (Index v = 0; v < V; ++v) sum[v] = hn::Zero(d);
       for (Index c = 0; c < depth; ++c) {
         const Vec<Real> q = hn::Set(d, query[r * stride + c]), u = hn::Set(d, coefficient[c]);
-        for (Index v = 0; v < kVectors; ++v) {
+        for (Index v = 0; v < V; ++v) {
           const Vec<Real> key = hn::Load(d, tile + c * kTileKeys<Real> + v * kLanes<Real>);
           sum[v] = hn::MulAdd(u, Tanh<Real>(hn::Add(q, key)), sum[v]);
         }
       }
-      for (Index v = 0; v < kVectors; ++v) acc[r][v] = sum[v];
+      for (Index v = 0; v < V; ++v) acc[r][v] = sum[v];
     }
     return;
   }
   HWY_UNROLL(8)
   for (Index r = 0; r < R; ++r) {
     HWY_UNROLL(3)
-    for (Index v = 0; v < kVectors; ++v) acc[r][v] = hn::Zero(d);
+    for (Index v = 0; v < V; ++v) acc[r][v] = hn::Zero(d);
   }
   for (Index c = 0; c < depth; ++c) {
-    Vec<Real> key[kVectors];
+    Vec<Real> key[V];
     HWY_UNROLL(3)
-    for (Index v = 0; v < kVectors; ++v) key[v] = hn::Load(d, tile + c * kTileKeys<Real> + v * kLanes<Real>);
+    for (Index v = 0; v < V; ++v) key[v] = hn::Load(d, tile + c * kTileKeys<Real> + v * kLanes<Real>);
     HWY_UNROLL(8)
     for (Index r = 0; r < R; ++r) {
       const Vec<Real> q = hn::Set(d, query[r * stride + c]);
       HWY_UNROLL(3)
-      for (Index v = 0; v < kVectors; ++v) {
+      for (Index v = 0; v < V; ++v) {
         if constexpr (kPair == Pair::dot) {
           acc[r][v] = hn::MulAdd(q, key[v], acc[r][v]);
         } else if constexpr (kPair == Pair::squared) {
