@@ -154,6 +154,11 @@ HWY_INLINE void TermLogits(const ForwardTask<Real>& task, const Rows<Real>& s, I
                            Vec<Real> (&acc)[R][kVectors]) {
   const Tag<Real> d;
   constexpr Index kKeys = kTileKeys<Real>;
+  if (OnlyAdds(task.terms[0])) {
+    HWY_UNROLL(8)
+    for (Index r = 0; r < R; ++r) AddTerms<Real>(TermsPlace(task, row + r, first_key), acc[r]);
+    return;
+  }
   for (Index r = 0; r < R; ++r) {
     for (Index v = 0; v < kVectors; ++v) hn::Store(acc[r][v], d, s.spill + r * kKeys + v * kLanes<Real>);
   }
@@ -397,15 +402,19 @@ void ScoreTile(const ForwardTask<Real>& task, const Rows<Real>& s, Index row, In
       Real* weights = s.weights + (group_row + r) * kKeyBlock + keys_done;
       HWY_UNROLL(3)
       for (Index v = 0; v < V; ++v) hn::Store(acc[r][v], d, weights + v * kStep);
-      for (Index v = V; v < kVectors; ++v) hn::Store(hn::Zero(d), d, weights + v * kStep);
     }
   }
 }
 
-// Of R rows. Returns one past the last key of the tile that any of them sees.
+// Lanes of a tile, or keys, from the first that is seen to one past the last; empty where first >= last.
+struct Span {
+  Index first, last;
+};
+
+// Of R rows. Returns what any of them sees of the tile.
 template <class Real, Pair kPair, bool kTerms, bool kNarrow, Index R>
-HWY_INLINE Index ScoreRows(const ForwardTask<Real>& task, const Rows<Real>& s, Index row, Index group_row,
-                           const KeyTile<Real>& tile, MaskPlan::Seen seen) {
+HWY_INLINE Span ScoreRows(const ForwardTask<Real>& task, const Rows<Real>& s, Index row, Index group_row,
+                          const KeyTile<Real>& tile, MaskPlan::Seen seen) {
   std::uint64_t bits[R], any = 0;
   for (Index r = 0; r < R; ++r) {
     bits[r] = ~std::uint64_t{0};
@@ -417,22 +426,31 @@ HWY_INLINE Index ScoreRows(const ForwardTask<Real>& task, const Rows<Real>& s, I
   }
   if (seen == MaskPlan::Seen::all) {
     ScoreTile<Real, kPair, kTerms, kNarrow, R, kVectors>(task, s, row, group_row, tile, seen, bits);
-    return kTileKeys<Real>;
+    return {0, kTileKeys<Real>};
   }
-  const auto reach = static_cast<Index>(std::bit_width(any));
-  // On the diagonal most of a tile may be hidden. One path for all but the commonest pair: build time.
+  if (any == 0) any = 1;
+  const Index reach = std::bit_width(any), from = std::countr_zero(any);
+  // On the edges of what is seen most of a tile may be hidden. One path for all but the commonest pair: build
+  // time.
   if constexpr (kPair == Pair::dot && !kTerms && !kNarrow && R > 1) {
-    if (reach <= kLanes<Real>) {
-      ScoreTile<Real, kPair, kTerms, kNarrow, R, 1>(task, s, row, group_row, tile, seen, bits);
-      return reach;
-    }
-    if (reach <= 2 * kLanes<Real>) {
-      ScoreTile<Real, kPair, kTerms, kNarrow, R, 2>(task, s, row, group_row, tile, seen, bits);
-      return reach;
+    const Index skip = from / kLanes<Real>, vectors = (reach + kLanes<Real> - 1) / kLanes<Real> - skip;
+    if (vectors < kVectors) {
+      for (Index r = 0; r < R; ++r) {
+        std::fill_n(s.weights + (group_row + r) * kKeyBlock + tile.keys_done, kTileKeys<Real>, Real{0});
+        bits[r] >>= static_cast<unsigned>(skip * kLanes<Real>);
+      }
+      const Index lanes = skip * kLanes<Real>;
+      const KeyTile<Real> part{tile.keys + lanes, nullptr, tile.first_key + lanes, tile.keys_done + lanes};
+      if (vectors == 1) {
+        ScoreTile<Real, kPair, kTerms, kNarrow, R, 1>(task, s, row, group_row, part, seen, bits);
+      } else {
+        ScoreTile<Real, kPair, kTerms, kNarrow, R, 2>(task, s, row, group_row, part, seen, bits);
+      }
+      return {from, reach};
     }
   }
   ScoreTile<Real, kPair, kTerms, kNarrow, R, kVectors>(task, s, row, group_row, tile, seen, bits);
-  return reach;
+  return {from, reach};
 }
 
 // The query heads of a group that see something of a block.
@@ -467,13 +485,12 @@ KeyTile<Real> TileAt(const ForwardTask<Real>& task, const Rows<Real>& s, Index k
   return {s.key_tile, s.value_block, key, key - block};
 }
 
-// Weights of a group's rows for one tile of keys. Returns one past the last key that any of them sees; `key`
-// if there is none.
+// Weights of a group's rows for one tile of keys. Returns the keys that any of them sees.
 template <class Real, Pair kPair, bool kTerms, bool kNarrow>
-Index ScoreGroup(const ForwardTask<Real>& task, const Rows<Real>& s, Index group, Index group_end, Index key,
-                 Index block, MaskPlan::Seen block_seen) {
+Span ScoreGroup(const ForwardTask<Real>& task, const Rows<Real>& s, Index group, Index group_end, Index key,
+                Index block, MaskPlan::Seen block_seen) {
   constexpr Index kKeys = kTileKeys<Real>;
-  Index end = key;
+  Span span{key + kKeys, key};
   KeyTile<Real> tile{};
   for (Index row = group; row < group_end;) {
     const Index rows = group_end - row >= kTileRows ? kTileRows : 1;
@@ -485,15 +502,16 @@ Index ScoreGroup(const ForwardTask<Real>& task, const Rows<Real>& s, Index group
       }
     } else {
       if (tile.keys == nullptr) tile = TileAt<Real, kNarrow>(task, s, key, block);
-      const Index reach =
+      const Span part =
           rows == kTileRows
               ? ScoreRows<Real, kPair, kTerms, kNarrow, kTileRows>(task, s, row, row - group, tile, seen)
               : ScoreRows<Real, kPair, kTerms, kNarrow, 1>(task, s, row, row - group, tile, seen);
-      end = std::max(end, key + reach);
+      span.first = std::min(span.first, key + part.first);
+      span.last = std::max(span.last, key + part.last);
     }
     row += rows;
   }
-  return end;
+  return span;
 }
 
 template <class Real, Pair kPair, bool kTerms, bool kNarrow>
@@ -521,11 +539,11 @@ void Forward(const ForwardTask<Real>& task) {
       // Keys of the block that some row of the group sees: the values of others need not be read.
       Index first = block_end, last = block;
       for (Index key = block; key < block_end; key += kKeys) {
-        const Index end =
+        const Span span =
             ScoreGroup<Real, kPair, kTerms, kNarrow>(task, s, group, group_end, key, block, block_seen);
-        if (end == key) continue;
-        first = std::min(first, key);
-        last = std::min(end, task.key_end);
+        if (span.first >= span.last) continue;
+        first = std::min(first, span.first);
+        last = std::min(span.last, task.key_end);
       }
       if (!kNarrow && first < last) {
         const StoredRows values = ValueRows(task, s, first, last);

@@ -111,14 +111,59 @@ HWY_INLINE void GatherBias(const TilePlace<Real>& at, Real* HWY_RESTRICT to) {
   for (Index c = count; c < kTileKeys<Real>; ++c) to[c] = 0;
 }
 
+/// Whether the terms only scale and add: then a row stays in registers.
+template <class Real>
+HWY_INLINE bool OnlyAdds(const Terms<Real>& t) {
+  return t.map == Map::linear && t.soft_cap == 0;
+}
+
+/// The bias array's numbers, `own` memory unless they can be read where they are.
+template <class Real>
+HWY_INLINE const Real* BiasRow(const TilePlace<Real>& at, Real* HWY_RESTRICT own) {
+  const Terms<Real>& t = at.terms;
+  const Real* in_place = nullptr;
+  if constexpr (std::is_same_v<Real, float>) {
+    in_place = t.bias;
+  } else {
+    in_place = t.bias64;
+  }
+  if (in_place != nullptr && t.bias_key_stride == 1 && at.key + kTileKeys<Real> <= at.key_limit) {
+    return in_place + at.query * t.bias_query_stride + at.key;
+  }
+  GatherBias(at, own);
+  return own;
+}
+
+/// logit2 from x for terms that OnlyAdds().
+template <class Real>
+HWY_INLINE void AddTerms(const TilePlace<Real>& at, Vec<Real> (&x)[kVectors]) {
+  const Tag<Real> d;
+  const Terms<Real>& t = at.terms;
+  HWY_ALIGN Real own[kMaxTileKeys];
+  const Real* bias = t.bias != nullptr || t.bias64 != nullptr ? BiasRow(at, own) : nullptr;
+  const Vec<Real> none = hn::Set(d, kMinusInfinity<Real>);
+  HWY_UNROLL(3)
+  for (Index v = 0; v < kVectors; ++v) {
+    Vec<Real> logit = hn::Mul(hn::Set(d, at.factor), ScaledX(at, v, x[v]));
+    if (t.toeplitz != nullptr) {
+      logit = hn::Add(logit, hn::LoadU(d, t.toeplitz + (at.key - at.query) + v * kLanes<Real>));
+    }
+    if (bias != nullptr) {
+      const Vec<Real> b = hn::LoadU(d, bias + v * kLanes<Real>);
+      logit = hn::IfThenElse(hn::Eq(b, none), none,
+                             hn::MulAdd(hn::Set(d, static_cast<Real>(std::numbers::log2e)), b, logit));
+    }
+    x[v] = logit;
+  }
+}
+
 /// x[tile] of one row to logit2[tile]; the two may be one. Keys that a term hides get -inf, whatever x is.
 template <class Real>
 HWY_NOINLINE void ApplyTerms(const TilePlace<Real>& at, const Real* x_row, Real* logit_row) {
   const Tag<Real> d;
   const Terms<Real>& t = at.terms;
-  HWY_ALIGN Real bias[kMaxTileKeys];
-  const bool has_bias = t.bias != nullptr || t.bias64 != nullptr;
-  if (has_bias) GatherBias(at, bias);
+  HWY_ALIGN Real own[kMaxTileKeys];
+  const Real* bias = t.bias != nullptr || t.bias64 != nullptr ? BiasRow(at, own) : nullptr;
   for (Index v = 0; v < kVectors; ++v) {
     const Vec<Real> x = ScaledX(at, v, hn::Load(d, x_row + v * kLanes<Real>));
     Vec<Real> logit = MapLogit<Real>(t.map, at.factor, x);
@@ -131,8 +176,8 @@ HWY_NOINLINE void ApplyTerms(const TilePlace<Real>& at, const Real* x_row, Real*
     if (t.toeplitz != nullptr) {
       logit = hn::Add(logit, hn::LoadU(d, t.toeplitz + (at.key - at.query) + v * kLanes<Real>));
     }
-    if (has_bias) {
-      const Vec<Real> b = hn::Load(d, bias + v * kLanes<Real>);
+    if (bias != nullptr) {
+      const Vec<Real> b = hn::LoadU(d, bias + v * kLanes<Real>);
       logit = hn::IfThenElse(hn::Eq(b, none), none,
                              hn::MulAdd(hn::Set(d, static_cast<Real>(std::numbers::log2e)), b, logit));
     }
