@@ -41,12 +41,12 @@ int usable_cpus() {
 
 }  // namespace
 
-int resolve_threads(int requested) {
+int resolve_threads(int requested, bool tiny) {
   if (requested < 0 || requested > kMaxThreads)
     throw Error(fmt::format("threads: got {}, needs 1 to {}, or 0 for all", requested, kMaxThreads));
   if (requested > 0) return requested;
   const char* text = std::getenv("KITH_THREADS");
-  if (text == nullptr) return usable_cpus();
+  if (text == nullptr) return tiny ? 1 : usable_cpus();
   const std::string_view value = text;
   int threads = 0;
   const auto [end, problem] = std::from_chars(value.data(), value.data() + value.size(), threads);

@@ -14,8 +14,9 @@ constexpr int kMaxThreads = 4096;
 
 /// How many threads to use. `requested` > 0: that many. 0: the environment variable KITH_THREADS where it is
 /// set, else every CPU this process may use. Error: a negative number, more than kMaxThreads, or a
-/// KITH_THREADS that is not a whole number from 1 to kMaxThreads.
-int resolve_threads(int requested);
+/// KITH_THREADS that is not a whole number from 1 to kMaxThreads. `tiny`: for work so small that one thread
+/// is best unless more are asked for, and that asking the system for its CPUs would slow down.
+int resolve_threads(int requested, bool tiny = false);
 
 namespace detail {
 using TaskFunction = void (*)(const void* context, Index task);

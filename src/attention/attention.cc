@@ -21,11 +21,20 @@ namespace {
 template <class T>
 using Result = BasicAttentionResult<compute_t<T>>;
 
+// Work of a few microseconds: another thread would cost more than it does.
+constexpr double kTinyProducts = 1 << 19;
+
+int threads_of(const Geometry& g, int requested) {
+  const double products = static_cast<double>(g.batch * g.heads) * static_cast<double>(g.queries) *
+                          static_cast<double>(g.keys) * static_cast<double>(g.depth + g.value_depth);
+  return resolve_threads(requested, products <= kTinyProducts);
+}
+
 template <class T>
 void forward(const View<const T, 4>& query, const View<const T, 4>& key, const View<const T, 4>& value,
              const AttentionOptions& options, Result<T>& result, Workspace& workspace) {
   const Geometry g = check(query, key, value, options);
-  const int threads = resolve_threads(options.threads);
+  const int threads = threads_of(g, options.threads);
   const Want& want = options.want;
 
   const auto fit = [](bool wanted, auto& array, auto shape) {
@@ -63,7 +72,7 @@ BasicAttentionGradients<compute_t<T>> backward(const View<const T, 4>& query, co
                                                const AttentionOptions& options) {
   const Geometry g = check(query, key, value, options);
   check_backward(g, result, upstream);
-  return run_backward(g, query, key, value, options, resolve_threads(options.threads), result, upstream);
+  return run_backward(g, query, key, value, options, threads_of(g, options.threads), result, upstream);
 }
 
 template <class T>
@@ -82,7 +91,7 @@ Array<compute_t<T>, 4> weights(const View<const T, 4>& query, const View<const T
   Workspace workspace;
   forward(query, key, value, lse_only, result, workspace);
   Array<Real, 4> weights({g.batch, g.heads, g.queries, g.keys});
-  run_weights(g, query, key, lse_only, resolve_threads(options.threads), result.lse,
+  run_weights(g, query, key, lse_only, threads_of(g, options.threads), result.lse,
               static_cast<Array<Real, 3>*>(nullptr), &weights);
   return weights;
 }

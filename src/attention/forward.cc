@@ -184,6 +184,17 @@ struct ForwardRun {
   // The rows of a task from its chunks, in order.
   template <class ChunkState>
   void finish(const Task& at, ChunkState&& chunk_state) {
+    const Index own_chunks = std::max<Index>(1, (at.sequence.keys + kKeyChunk - 1) / kKeyChunk);
+    if (own_chunks == 1 && options.sink.empty()) {
+      // Merged with nothing, a chunk's numbers stay what they are.
+      const State s = chunk_state(0);
+      for (Index r = 0; r < at.rows; ++r) {
+        const RowTotal total{s.max[r], s.sum[r], entropy ? s.sum_logit[r] : 0,
+                             largest ? static_cast<double>(s.largest[r]) : Partial::kNone};
+        finish_row(at, r, total, s.weighted + r * width, s);
+      }
+      return;
+    }
     const Index worker = worker_index(), count = at.rows;
     const auto columns = static_cast<std::size_t>(width);
     double* max = total_max + worker * block_rows;
@@ -197,7 +208,6 @@ struct ForwardRun {
     std::fill_n(most, count, Partial::kNone);
     std::fill_n(weighted, count * width, 0.0);
     State last{};
-    const Index own_chunks = std::max<Index>(1, (at.sequence.keys + kKeyChunk - 1) / kKeyChunk);
     for (Index chunk = 0; chunk < own_chunks; ++chunk) {
       last = chunk_state(chunk);
       for (Index r = 0; r < count; ++r) {
@@ -219,35 +229,42 @@ struct ForwardRun {
         if (entropy) logit[r] = merged_logits(row, logit[r], sink, 1, 0);
         merge_weight(row, sink, 1);
       }
-      finish_row(at, r, row, logit[r], most[r], last);
+      finish_row(at, r, {row.max, row.sum, logit[r], most[r]}, row.weighted.data(), last);
     }
   }
 
-  void finish_row(const Task& at, Index r, const Partial& row, double sum_logit, double most,
-                  const State& last) {
+  // What the chunks of a row make together, as in Partial, ForwardTask::sum_logit and ::largest.
+  struct RowTotal {
+    double max, sum, sum_logit, largest;
+  };
+
+  template <class X>
+  void finish_row(const Task& at, Index r, const RowTotal& row, const X* weighted, const State& last) {
     const Index i = at.sequence.first_query + at.first + r % at.per_head;
     const Index at_row = (at.sequence.batch * g.heads + at.h + r / at.per_head) * g.queries + i;
     const bool seen = row.max != Partial::kNone;
-    const double lse = log_sum_exp(row);
-    const auto average = [&](Index c) {
-      return seen ? row.weighted[static_cast<std::size_t>(c)] / row.sum : 0;
+    const bool needs_lse = !result.lse.empty() || largest || top > 0;
+    const double lse = needs_lse ? log_sum_exp({row.max, row.sum}) : 0;
+    const double scale = seen ? 1 / row.sum : 0;
+    const auto average = [&](Index first, Real* to) {
+      for (Index c = 0; c < g.value_depth; ++c) {
+        to[c] = static_cast<Real>(static_cast<double>(weighted[first + c]) * scale);
+      }
     };
-    Real* out = result.out.data() + at_row * g.value_depth;
-    for (Index c = 0; c < g.value_depth; ++c) out[c] = static_cast<Real>(average(c));
-    if (moment) {
-      Real* second = result.second_moment.data() + at_row * g.value_depth;
-      for (Index c = 0; c < g.value_depth; ++c) second[c] = static_cast<Real>(average(g.value_depth + c));
+    average(0, result.out.data() + at_row * g.value_depth);
+    if (moment) average(g.value_depth, result.second_moment.data() + at_row * g.value_depth);
+    if (position) {
+      result.position.data()[at_row] = static_cast<Real>(static_cast<double>(weighted[width - 1]) * scale);
     }
-    if (position) result.position.data()[at_row] = static_cast<Real>(average(width - 1));
     if (!result.lse.empty()) result.lse.data()[at_row] = static_cast<Real>(lse);
     if (entropy) {
-      const double bits = seen ? std::log2(row.sum) - sum_logit / row.sum : 0;
+      const double bits = seen ? std::log2(row.sum) - row.sum_logit / row.sum : 0;
       // A row with one key has entropy 0; rounding must not take it below.
       result.entropy.data()[at_row] = static_cast<Real>(bits < 0 ? 0 : bits * std::numbers::ln2);
     }
     if (largest) {
       // A NaN logit may have passed the maximum by; the row's lse has it.
-      const double weight = std::isnan(lse) ? lse : std::exp2(most - lse * std::numbers::log2e);
+      const double weight = std::isnan(lse) ? lse : std::exp2(row.largest - lse * std::numbers::log2e);
       result.largest.data()[at_row] = static_cast<Real>(seen ? weight : 0);
     }
     for (Index k = 0; k < top; ++k) {

@@ -106,16 +106,23 @@ HWY_INLINE TilePlace<Real> TermsPlace(const ForwardTask<Real>& task, Index row, 
 template <class Real>
 HWY_NOINLINE void RescaleIfOutgrown(const ForwardTask<Real>& task, const Rows<Real>& s, Index row,
                                     Index group_row, Index keys_done, Real* HWY_RESTRICT logits) {
-  Real largest = kMinusInfinity<Real>;
-  for (Index j = 0; j < kTileKeys<Real>; ++j) largest = std::max(largest, logits[j]);
+  const Tag<Real> d;
+  Vec<Real> most = hn::Set(d, kMinusInfinity<Real>);
+  for (Index j = 0; j < kTileKeys<Real>; j += kLanes<Real>) {
+    const Vec<Real> x = hn::Load(d, logits + j);
+    most = hn::IfThenElse(hn::Gt(x, most), x, most);  // a NaN is passed over
+  }
+  const Real largest = hn::GetLane(hn::MaxOfLanes(d, most));
   if (!(largest > s.threshold[row])) return;
   const Real rise = std::ceil(largest);
-  const Real factor = std::exp2(-rise);
   const bool first = s.threshold[row] == kMinusInfinity<Real>;
   s.m[row] += rise;
   s.threshold[row] = kSlack;
-  for (Index j = 0; j < kTileKeys<Real>; ++j) logits[j] -= rise;
+  for (Index j = 0; j < kTileKeys<Real>; j += kLanes<Real>) {
+    hn::Store(hn::Sub(hn::Load(d, logits + j), hn::Set(d, rise)), d, logits + j);
+  }
   if (first) return;
+  const Real factor = std::exp2(-rise);
   if (task.sum_logit != nullptr) {
     for (Index l = 0; l < kLanes<Real>; ++l) {
       Real& sum_logit = s.sum_logit[row * kMaxLanes + l];
@@ -191,8 +198,8 @@ HWY_INLINE void OfferLargest(const ForwardTask<Real>& task, Index row, Real fact
 template <class Real>
 void PackStored(const StoredRows& rows, Index first, Index filled, Index depth, Real* tile) {
   const auto pack = [&](auto type) {
-    PackTile(static_cast<const decltype(type)*>(rows.data) + first * rows.stride, rows.stride, filled, depth,
-             tile);
+    PackTile<true>(static_cast<const decltype(type)*>(rows.data) + first * rows.stride, rows.stride, filled,
+                   depth, tile);
   };
   if constexpr (std::is_same_v<Real, float>) {
     if (rows.type == Dtype::bfloat16) return pack(bfloat16{});
@@ -215,10 +222,10 @@ void Clean(Real* x, Index count, unsigned char* not_finite) {
   if (!hn::AllFalse(d, bad)) std::atomic_ref(*not_finite).store(1, std::memory_order_relaxed);
 }
 
+// x - x is 0 for a finite x and NaN otherwise, and a sum keeps a NaN.
 template <class Real>
 bool RowsAreFinite(const Real* rows, Index stride, Index count, Index columns) {
   const Tag<Real> d;
-  // x - x is 0 for a finite x and NaN otherwise, and a sum keeps a NaN.
   Vec<Real> defect = hn::Zero(d);
   for (Index j = 0; j < count; ++j) {
     for (Index c = 0; c < columns; c += kLanes<Real>) {
@@ -243,14 +250,19 @@ StoredRows ValueRows(const ForwardTask<Real>& task, const Rows<Real>& s, Index f
     const Tag<Real> d;
     const Stored* rows = static_cast<const Stored*>(from.data) + first * from.stride;
     const Index whole = columns / kLanes<Real> * kLanes<Real>;
+    Vec<Real> defect = hn::Zero(d);
     for (Index j = 0; j < last - first; ++j) {
       Real* to = s.value_block + j * s.out_stride;
-      for (Index c = 0; c < whole; c += kLanes<Real>)
-        hn::Store(LoadAs(d, rows + j * from.stride + c), d, to + c);
+      for (Index c = 0; c < whole; c += kLanes<Real>) {
+        const Vec<Real> v = LoadAs(d, rows + j * from.stride + c);
+        defect = hn::Add(defect, hn::Sub(v, v));
+        hn::Store(v, d, to + c);
+      }
       for (Index c = whole; c < s.out_stride; ++c) {
         to[c] = c < columns ? static_cast<Real>(rows[j * from.stride + c]) : Real{0};
       }
     }
+    if (whole == s.out_stride && hn::AllTrue(d, hn::Eq(defect, hn::Zero(d)))) return;
     Clean(s.value_block, (last - first) * s.out_stride, task.not_finite);
   };
   if constexpr (std::is_same_v<Real, float>) {

@@ -85,17 +85,31 @@ HWY_INLINE void PackSquare(const double* rows, Index stride, double* to) {
 }
 #endif
 
-/// One tile [depth][kTileKeys] from its first `filled` rows; the other lanes are zero.
-template <class Real, class Stored>
+/// One tile [depth][kTileKeys] from its first `filled` rows; the other lanes are zero. kAhead: fetches the
+/// next tile's rows into the second-level cache on the way, since no prefetcher follows this many rows at a
+/// time.
+template <bool kAhead = false, class Real, class Stored>
 HWY_INLINE void PackTile(const Stored* HWY_RESTRICT rows, Index stride, Index filled, Index depth,
                          Real* HWY_RESTRICT tile) {
   constexpr Index kKeys = kTileKeys<Real>;
   if (filled < kKeys) std::fill_n(tile, depth * kKeys, Real{0});
   Index whole = 0, columns = 0;
+  [[maybe_unused]] constexpr Index kLine = static_cast<Index>(64 / sizeof(Stored));
+  [[maybe_unused]] const Stored* ahead = rows + kKeys * stride;
+  [[maybe_unused]] Index ahead_column = 0;
 #if HWY_TARGET != HWY_SCALAR
   columns = depth / kPackBlock<Real> * kPackBlock<Real>;
   for (; whole + kLanes<Real> <= filled; whole += kLanes<Real>) {
     for (Index c = 0; c < columns; c += kPackBlock<Real>) {
+      if constexpr (kAhead) {
+        for (Index l = 0; l < kLanes<Real> * kPackBlock<Real>; l += kLine) {
+          __builtin_prefetch(ahead + ahead_column, 0, 2);
+          ahead_column += kLine;
+          if (ahead_column < depth) continue;
+          ahead_column = 0;
+          ahead += stride;
+        }
+      }
       PackSquare(rows + whole * stride + c, stride, tile + c * kKeys + whole);
     }
   }
