@@ -56,6 +56,23 @@ struct Dropout {
   Index first_batch = 0;
 };
 
+/// How a forward call gets its sums over the keys. All but `direct` are for float32 kernel regression with
+/// few columns, after the metric: Gaussian, and for `line` and `skip` also Euclidean and compact kernels,
+/// with no mask, bias, soft cap, sink, adaptive bandwidth, rotation or dropout, and no output but out and
+/// lse. Their errors are at most 1e-6 of the largest |value|; rows keep their bits in any company under one
+/// method.
+enum class Method {
+  automatic,  ///< by estimated cost: `direct` up to 2^22 pairs a head; beyond, the number of queries counts
+              ///< too
+  direct,     ///< over all pairs
+  line,       ///< D = 1: sorted keys and running sums, O((N + M) log M)
+  plane,      ///< D = 2, Gaussian: fast Gauss transform, O(N + M) where keys are dense against the bandwidth
+  skip,       ///< D up to 16: keys in blocks in space, those too far away to matter left out
+};
+
+/// "auto", "direct", "line", "plane", "skip".
+const char* method_name(Method method);
+
 struct AttentionOptions {
   Similarity similarity = Dot{};
   LearnedMetric metric{};
@@ -69,6 +86,7 @@ struct AttentionOptions {
   Mask mask{};
   Dropout dropout{};
   Want want{};
+  Method method = Method::automatic;
   /// 0: the environment variable KITH_THREADS if set, else every core this process may use.
   int threads = 0;
 };
@@ -86,6 +104,7 @@ struct BasicAttentionResult {
   Array<Real, 4> second_moment;  ///< [B, Hq, N, Dv]: sum_j w_j v_j^2
   /// Blocks of 24 queries by 192 keys: how many were computed, how many there are.
   Index visited_blocks = 0, blocks = 0;
+  Method method = Method::direct;  ///< the one used
 };
 using AttentionResult = BasicAttentionResult<float>;
 

@@ -67,6 +67,13 @@ struct Mask {
   Times times{};    ///< a query sees keys with a stamp strictly before its own
   std::shared_ptr<const BlockMap> blocks{};
   View<const bool, 4> allowed{};  ///< [B or 1, Hq or 1, N or 1, M or 1], true: may be seen; any strides
+
+  /// No part is given: every query sees every key.
+  bool empty() const {
+    return !causal_offset && !self_offset && first_key <= 0 && key_length.empty() && query_length.empty() &&
+           prefix.empty() && !window && ragged.empty() && documents.empty() && groups.empty() &&
+           times.empty() && blocks == nullptr && allowed.data == nullptr;
+  }
 };
 
 inline Mask causal(Index offset = 0) { return {.causal_offset = offset}; }

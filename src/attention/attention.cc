@@ -5,6 +5,7 @@
 
 #include "array/threads.h"
 #include "attention/geometry.h"
+#include "attention/method.h"
 #include "attention/run.h"
 #include "attention/workspace.h"
 
@@ -54,6 +55,11 @@ void forward(const View<const T, 4>& query, const View<const T, 4>& key, const V
   fit(want.position, result.position, rows);
   fit(want.second_moment, result.second_moment, values);
 
+  result.method = choose_method(g, query, key, value, options, threads);
+  if (result.method != Method::direct) {
+    if constexpr (std::is_same_v<T, float>) run_points(g, query, key, value, options, threads, result);
+    return;
+  }
   // The mass a key received needs the rows' lse, so it is a second pass.
   const bool lse_for_received = want.received && !want.lse;
   if (lse_for_received) fit(true, result.lse, rows);

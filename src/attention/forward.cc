@@ -10,6 +10,7 @@
 #include <limits>
 #include <numbers>
 #include <span>
+#include <type_traits>
 #include <vector>
 
 #include "array/threads.h"
@@ -138,7 +139,9 @@ struct ForwardRun {
     return {head / heads, head % heads * joined, first, joined * rows_of_head, rows_of_head, s};
   }
 
-  void run_chunk(const Task& at, Index chunk, const State& s) {
+  // Calls body(ForwardTask) with the task's rows against keys [key_begin, key_end).
+  template <class Body>
+  void with_task(const Task& at, Index key_begin, Index key_end, const State& s, const Body& body) {
     const Index key_head = at.h / g.group();
     const HeadRows<Real> queries = rows.queries(at.number, at.h);
     ForwardTask<Real> t;
@@ -168,8 +171,8 @@ struct ForwardRun {
     t.sequence = at.number;
     t.head = at.h;
     t.first_query = at.first;
-    t.key_begin = chunk * kKeyChunk;
-    t.key_end = std::min(at.sequence.keys, t.key_begin + kKeyChunk);
+    t.key_begin = key_begin;
+    t.key_end = key_end;
     t.top = {s.top_logit, s.top_key, static_cast<int>(top)};
     t.scratch = scratch + worker_index() * scratch_size;
     t.max = s.max;
@@ -178,16 +181,59 @@ struct ForwardRun {
     t.sum_logit = s.sum_logit;
     t.largest = s.largest;
     t.visited = visited + worker_index() * 8;
-    forward<Real>(t);
+    body(t);
+  }
+
+  void run_chunk(const Task& at, Index chunk, const State& s) {
+    const Index begin = chunk * kKeyChunk;
+    with_task(at, begin, std::min(at.sequence.keys, begin + kKeyChunk), s,
+              [](const ForwardTask<Real>& t) { forward<Real>(t); });
+  }
+
+  // Rows that the narrow kernel leaves: those far from all their keys, or without any.
+  bool has_far_rows(const Task& at, const State& s, const double* sum) {
+    bool far = false;
+    if constexpr (std::is_same_v<Real, float>) {
+      if (std::none_of(sum, sum + at.rows, [](double x) { return x < kFarBelow; })) return false;
+      with_task(at, 0, at.sequence.keys, s, [&](const ForwardTask<float>& t) { far = is_narrow(t); });
+    }
+    return far;
+  }
+  void sum_far_rows(const Task& at, const State& s, double* max, double* sum, double* weighted, double* logit,
+                    double* most) {
+    if constexpr (std::is_same_v<Real, float>) {
+      with_task(at, 0, at.sequence.keys, s, [&](const ForwardTask<float>& t) {
+        std::array<Index, kFarRows> numbers{};
+        std::array<FarRow, kFarRows> results{};
+        for (Index next = 0; next < at.rows;) {
+          std::size_t count = 0;
+          for (; next < at.rows && count < numbers.size(); ++next) {
+            if (!(sum[next] < kFarBelow)) continue;
+            numbers[count] = next;
+            results[count++].weighted = weighted + next * width;
+          }
+          kernels::sum_far_rows(t, lowered.task_factor(), numbers.data(), static_cast<Index>(count),
+                                results.data());
+          for (std::size_t i = 0; i < count; ++i) {
+            const Index r = numbers[i];
+            max[r] = results[i].max;
+            sum[r] = results[i].sum;
+            logit[r] = results[i].sum_logit;
+            most[r] = results[i].largest;
+          }
+        }
+      });
+    }
   }
 
   // The rows of a task from its chunks, in order.
   template <class ChunkState>
   void finish(const Task& at, ChunkState&& chunk_state) {
     const Index own_chunks = std::max<Index>(1, (at.sequence.keys + kKeyChunk - 1) / kKeyChunk);
-    if (own_chunks == 1 && options.sink.empty()) {
+    State last = chunk_state(0);
+    if (own_chunks == 1 && options.sink.empty() && !has_far_rows(at, last, last.sum)) {
       // Merged with nothing, a chunk's numbers stay what they are.
-      const State s = chunk_state(0);
+      const State& s = last;
       for (Index r = 0; r < at.rows; ++r) {
         const RowTotal total{s.max[r], s.sum[r], entropy ? s.sum_logit[r] : 0,
                              largest ? static_cast<double>(s.largest[r]) : Partial::kNone};
@@ -207,9 +253,8 @@ struct ForwardRun {
     std::fill_n(logit, count, 0.0);
     std::fill_n(most, count, Partial::kNone);
     std::fill_n(weighted, count * width, 0.0);
-    State last{};
     for (Index chunk = 0; chunk < own_chunks; ++chunk) {
-      last = chunk_state(chunk);
+      if (chunk > 0) last = chunk_state(chunk);
       for (Index r = 0; r < count; ++r) {
         Partial row{max[r], sum[r], {weighted + r * width, columns}};
         if (entropy) {
@@ -221,6 +266,7 @@ struct ForwardRun {
         sum[r] = row.sum;
       }
     }
+    if (has_far_rows(at, last, sum)) sum_far_rows(at, last, max, sum, weighted, logit, most);
     for (Index r = 0; r < count; ++r) {
       Partial row{max[r], sum[r], {weighted + r * width, columns}};
       if (!options.sink.empty()) {

@@ -21,8 +21,9 @@ std::string drawn_mask(const AttendOptions& given, AttendArrays& arrays) {
 
 std::string summary(const AttendSummary& result) {
   std::string text =
-      fmt::format("{}: {} [{}], {} similarity, {:.3g} s\n", result.files.front().second, result.dtype,
-                  fmt::join(result.shape, ", "), result.similarity, result.seconds);
+      fmt::format("{}: {} [{}], {} similarity, {}{:.3g} s\n", result.files.front().second, result.dtype,
+                  fmt::join(result.shape, ", "), result.similarity,
+                  result.method == "direct" ? "" : fmt::format("method {}, ", result.method), result.seconds);
   for (std::size_t f = 1; f < result.files.size(); ++f) text += fmt::format("{}\n", result.files[f].second);
   return text;
 }
@@ -43,7 +44,7 @@ void run(const AttendArguments& arguments) {
       return;
     }
     const auto start = std::chrono::steady_clock::now();
-    compute(given, arrays, files);
+    result.method = method_name(compute(given, arrays, files));
     result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   } catch (const UsageError&) {
     throw;

@@ -20,7 +20,7 @@ constexpr std::array<std::pair<std::string_view, CompactKernel>, 5> kCompactKern
      {"tricube", CompactKernel::tricube}}};
 
 /// The options that the library's arguments come from.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 54> kOptions = {{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 55> kOptions = {{
     {"query", "--query"},
     {"key", "--key"},
     {"value", "--value"},
@@ -67,6 +67,7 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 54> kOptions
     {"h", "--describe-at"},
     {"top", "--top"},
     {"weights", "--outputs weights"},
+    {"method", "--method"},
     {"d_out", "--gradient"},
     {"d_lse", "--gradient-lse"},
     {"d_entropy", "--gradient-entropy"},
@@ -107,6 +108,7 @@ AttendArrays::AttendArrays(const AttendArguments& arguments) {
   options_.bias = bias(given);
   if (!given.rotary.layout.empty()) options_.rotary = rotary(given);
   options_.dropout = {given.dropout, arguments.seed, given.first_batch};
+  options_.method = given.method;
   options_.threads = arguments.threads;
 
   const OutputArguments& outputs = given.outputs;

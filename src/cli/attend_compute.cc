@@ -119,9 +119,10 @@ void write_tangents(const AttendOptions& given, AttendArrays& arrays, OutputFile
 }
 
 template <class T>
-void compute_as(const AttendOptions& given, AttendArrays& arrays, OutputFiles& files) {
+Method compute_as(const AttendOptions& given, AttendArrays& arrays, OutputFiles& files) {
   BasicAttentionResult<compute_t<T>> result = attend(arrays.view<T, 4>("--query"), arrays.view<T, 4>("--key"),
                                                      arrays.view<T, 4>("--value"), arrays.options());
+  const Method method = result.method;
   if (!arrays.has("--gradient")) {
     write_outputs<T>(given, arrays, std::move(result), files);
   } else {
@@ -129,11 +130,12 @@ void compute_as(const AttendOptions& given, AttendArrays& arrays, OutputFiles& f
     write_gradients<T>(arrays, result, files);
   }
   if (given.derivatives.tangent()) write_tangents(given, arrays, files);
+  return method;
 }
 
 }  // namespace
 
-void compute(const AttendOptions& given, AttendArrays& arrays, OutputFiles& files) {
+Method compute(const AttendOptions& given, AttendArrays& arrays, OutputFiles& files) {
   switch (arrays.dtype()) {
     case Dtype::float64:
       return compute_as<double>(given, arrays, files);

@@ -6,7 +6,7 @@
 
 namespace kith::cli {
 
-/// The forward pass and what goes with it, in the arrays' type.
-void compute(const AttendOptions& given, AttendArrays& arrays, OutputFiles& files);
+/// The forward pass and what goes with it, in the arrays' type. Returns how its sums were done.
+Method compute(const AttendOptions& given, AttendArrays& arrays, OutputFiles& files);
 
 }  // namespace kith::cli

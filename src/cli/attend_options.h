@@ -82,6 +82,7 @@ struct AttendOptions {
   RotaryArguments rotary;
   double dropout = 0;
   Index first_batch = 0;
+  Method method = Method::automatic;
   OutputArguments outputs;
   DerivativeArguments derivatives;
 };

@@ -145,6 +145,7 @@ std::string attend_json(const AttendSummary& result) {
   return line({{"shape", result.shape},
                {"dtype", result.dtype},
                {"similarity", result.similarity},
+               {"method", result.method},
                {"seconds", result.seconds},
                {"files", std::move(files)}});
 }

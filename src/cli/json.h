@@ -30,7 +30,7 @@ struct BenchResult {
 /// Of `kith attend`: its first output, and every file.
 struct AttendSummary {
   std::vector<Index> shape;
-  std::string dtype, similarity;
+  std::string dtype, similarity, method;
   double seconds = 0;
   std::vector<std::pair<std::string, std::string>> files;  ///< what is in it, and its path
 };

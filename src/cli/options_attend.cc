@@ -170,6 +170,7 @@ class AttendParser {
  private:
   void add_files();
   void add_similarity();
+  void add_method();
   void add_mask();
   void add_bias();
   void add_rotary();
@@ -214,7 +215,7 @@ class AttendParser {
   AttendOptions& into_ = arguments_.attend;
   std::string group_;
   std::vector<const std::string*> files_;
-  std::string dtype_, describe_at_, window_, block_size_, outputs_;
+  std::string dtype_, method_, describe_at_, window_, block_size_, outputs_;
 };
 
 AttendParser::AttendParser() {
@@ -224,6 +225,7 @@ AttendParser::AttendParser() {
   add_mask();
   add_bias();
   add_rotary();
+  add_method();
   add_outputs();
   add_derivatives();
   parser_.common(arguments_);
@@ -239,6 +241,15 @@ void AttendParser::add_files() {
   option("--dtype", dtype_, "float32, float64, bfloat16 or float16, for all three; else the queries' own",
          "TYPE")
       ->check(one_of({"float32", "float64", "bfloat16", "float16"}));
+}
+
+void AttendParser::add_method() {
+  group_ = "How the sums are done";
+  option("--method", method_,
+         "auto (else), direct, or for kernel regression in few columns line, plane or skip; the summary says "
+         "which was used",
+         "NAME")
+      ->check(one_of({"auto", "direct", "line", "plane", "skip"}));
 }
 
 void AttendParser::add_similarity() {
@@ -424,6 +435,8 @@ void AttendParser::check_files() const {
 void AttendParser::read_texts() {
   for (const Dtype dtype : {Dtype::float32, Dtype::float64, Dtype::bfloat16, Dtype::float16})
     if (dtype_ == name(dtype)) into_.dtype = dtype;
+  for (const Method method : {Method::direct, Method::line, Method::plane, Method::skip})
+    if (method_ == method_name(method)) into_.method = method;
   if (has("--window")) into_.mask.window = pair_of(window_);
   if (has("--block-size")) into_.mask.block_size = pair_of(block_size_);
   if (has("--describe-at")) {

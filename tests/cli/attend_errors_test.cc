@@ -87,6 +87,7 @@ INSTANTIATE_TEST_SUITE_P(
               "--bandwidth and --tau"},
         Wrong{command({"--column-bandwidths", "1", "--metric-matrix", "metric.npy"}),
               "--column-bandwidths and"},
+        Wrong{command({"--method", "skipp"}), "did you mean skip?"},
         Wrong{command({"--scale", "nan"}), "--scale: needs a number, got nan"},
         Wrong{command({"--similarity", "cosine", "--temperature", "0"}), "needs a number above 0, got 0"},
         Wrong{command({"--similarity", "gaussian", "--bandwidth", "-1"}),
@@ -253,10 +254,23 @@ TEST_F(AttendFiles, Json) {
   EXPECT_EQ(json.at("shape"), (std::vector<Index>{kBatch, kHeads, kQueries, kValueDepth}));
   EXPECT_EQ(json.at("dtype"), "float64");
   EXPECT_EQ(json.at("similarity"), "dot");
+  EXPECT_EQ(json.at("method"), "direct");
   EXPECT_GE(json.at("seconds").get<double>(), 0);
   EXPECT_EQ(json.at("files").at("out"), "result.npy");
   EXPECT_EQ(json.at("files").at("second_moment"), "result.second_moment.npy");
   EXPECT_EQ(json.at("files").size(), 2U);
+}
+
+TEST_F(AttendFiles, TheSummaryNamesAMethodThatDoesNotSumOverAllPairs) {
+  const std::vector<std::string> command = {"--dtype",  "float32",  "--similarity",
+                                            "gaussian", "--method", "skip"};
+  const Outcome outcome = run(command);
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_NE(outcome.out.find("method skip"), std::string::npos) << outcome.out;
+  const Outcome causal =
+      run({"--dtype", "float32", "--similarity", "gaussian", "--method", "skip", "--causal"});
+  EXPECT_EQ(causal.exit_code, 1);
+  EXPECT_NE(causal.err.find("--method: skip; it needs no mask"), std::string::npos) << causal.err;
 }
 
 TEST_F(AttendFiles, DescribeDrawsTheMaskAndComputesNothing) {

@@ -22,6 +22,7 @@ HWY_EXPORT(Forward32);
 
 template <>
 void forward(const ForwardTask<float>& task) {
+  if (is_narrow(task)) return forward_narrow(task);
   HWY_DYNAMIC_DISPATCH(Forward32)(task);
 }
 

@@ -181,6 +181,32 @@ std::size_t forward_scratch(Index value_depth, bool narrow, Index stream_depth);
 template <class Real>
 void forward(const ForwardTask<Real>& task);
 
+constexpr Index kNarrowDepth = 16;  ///< up to this many columns a Gaussian's queries lie in the lanes.
+/// Below this sum of weights relative to 2^0 a row's logits, of 20 bits and more, lost too much in float.
+constexpr double kFarBelow = 0x1p-20;
+
+/// A Gaussian in few columns with short values: `forward` sums its weights relative to a maximum of 0, and a
+/// row whose weights sum to less than kFarBelow over all keys has to be summed again.
+inline bool is_narrow(const ForwardTask<float>& task) {
+  return task.pair == Pair::squared && task.narrow && task.depth <= kNarrowDepth && task.factor < 0 &&
+         (task.terms == nullptr || (task.terms->scales_only() && task.terms->drop_below == 0));
+}
+void forward_narrow(const ForwardTask<float>& task);
+
+/// A row relative to its largest logit.
+struct FarRow {
+  double max = 0;              ///< reference exponent, -inf: no key seen
+  double sum = 0;              ///< of the weights
+  double* weighted = nullptr;  ///< [value_depth]
+  double sum_logit = 0;        ///< of weight times (logit2 - max)
+  double largest = 0;          ///< the largest logit2
+};
+constexpr Index kFarRows = 8;  ///< that share a pass over the keys
+/// `count` rows of a task, at most kFarRows, over all keys of the sequence, in double; `factor` is the task's
+/// before rounding. The rows' lists of largest logits, if any, are put right in place.
+void sum_far_rows(const ForwardTask<float>& task, double factor, const Index* rows, Index count,
+                  FarRow* results);
+
 /// One tile-aligned range of keys against a range of queries of one query head, for the gradients.
 ///
 /// P = weights, dS = P (dP - delta - d_entropy (logit2 - lse2)) with dP = sum_c d_out v (times dropout), the
