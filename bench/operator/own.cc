@@ -132,6 +132,7 @@ class TypedOwn final : public Own {
     options_.threads = problem_.threads;
     options_.want.lse = is_backward();
     if (problem_.is_causal) options_.mask = causal();
+    if (problem_.direct) options_.method = Method::direct;
     switch (problem_.variant) {
       case Variant::dot:
         break;

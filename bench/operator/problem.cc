@@ -63,6 +63,11 @@ Problem regression(Index queries, Index keys, Index depth, double bandwidth, Dat
   return problem;
 }
 
+Problem direct(Problem problem) {
+  problem.direct = true;
+  return problem;
+}
+
 double bandwidth(const Problem& problem) {
   return problem.bandwidth > 0 ? problem.bandwidth : std::pow(number(problem.depth), 0.25);
 }

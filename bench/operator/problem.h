@@ -34,6 +34,7 @@ struct Problem {
   Variant variant = Variant::dot;
   double bandwidth = 0;  ///< Gaussian's; 0: that which makes logits as large as dot's
   Data data = Data::normal;
+  bool direct = false;  ///< over all pairs, though there be a cheaper method
   int threads = 1;
   std::string instruction_set{};  ///< empty: the best
 
@@ -44,6 +45,7 @@ struct Problem {
 Problem transformer(Index rows, Index depth, bool is_causal = false);
 Problem decode(Dtype dtype);
 Problem regression(Index queries, Index keys, Index depth, double bandwidth, Data data = Data::normal);
+Problem direct(Problem problem);
 
 /// Bandwidth in use.
 double bandwidth(const Problem& problem);

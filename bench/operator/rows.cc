@@ -219,7 +219,7 @@ void add_regression(Rows& rows) {
                     fmt::format("regression, direct sums, 10⁵ x 10⁵, d = {}, G pairs/s a core", d),
                     Measure::pairs_rate,
                     target,
-                    regression(kMany, kMany, d, h),
+                    direct(regression(kMany, kMany, d, h)),
                     {},
                     std::move(peers)});
   }

@@ -586,11 +586,11 @@ void ForwardPair(const ForwardTask<Real>& task) {
   return task.narrow ? Forward<Real, kPair, kTerms, true>(task) : Forward<Real, kPair, kTerms, false>(task);
 }
 
-// Without terms only the two pairs that most calls are made of have a path of their own, in float.
+// Without terms only what most calls are made of has a path of its own: the dot, and in float differences.
 template <class Real>
 void ForwardAny(const ForwardTask<Real>& task) {
+  if (task.terms == nullptr && task.pair == Pair::dot) return ForwardPair<Real, Pair::dot, false>(task);
   if constexpr (std::is_same_v<Real, float>) {
-    if (task.terms == nullptr && task.pair == Pair::dot) return ForwardPair<Real, Pair::dot, false>(task);
     if (task.terms == nullptr && task.pair == Pair::squared) {
       return ForwardPair<Real, Pair::squared, false>(task);
     }

@@ -134,6 +134,22 @@ HWY_INLINE const Real* BiasRow(const TilePlace<Real>& at, Real* HWY_RESTRICT own
   return own;
 }
 
+/// One vector of logits with the biases of the row; `bias`: its BiasRow, or null.
+template <class Real>
+HWY_INLINE Vec<Real> PlusBiases(const TilePlace<Real>& at, const Real* HWY_RESTRICT bias, Index vector,
+                                Vec<Real> logit) {
+  const Tag<Real> d;
+  const Terms<Real>& t = at.terms;
+  if (t.toeplitz != nullptr) {
+    logit = hn::Add(logit, hn::LoadU(d, t.toeplitz + (at.key - at.query) + vector * kLanes<Real>));
+  }
+  if (bias == nullptr) return logit;
+  const Vec<Real> none = hn::Set(d, kMinusInfinity<Real>);
+  const Vec<Real> b = hn::LoadU(d, bias + vector * kLanes<Real>);
+  return hn::IfThenElse(hn::Eq(b, none), none,
+                        hn::MulAdd(hn::Set(d, static_cast<Real>(std::numbers::log2e)), b, logit));
+}
+
 /// logit2 from x for terms that OnlyAdds().
 template <class Real>
 HWY_INLINE void AddTerms(const TilePlace<Real>& at, Vec<Real> (&x)[kVectors]) {
@@ -141,19 +157,9 @@ HWY_INLINE void AddTerms(const TilePlace<Real>& at, Vec<Real> (&x)[kVectors]) {
   const Terms<Real>& t = at.terms;
   HWY_ALIGN Real own[kMaxTileKeys];
   const Real* bias = t.bias != nullptr || t.bias64 != nullptr ? BiasRow(at, own) : nullptr;
-  const Vec<Real> none = hn::Set(d, kMinusInfinity<Real>);
   HWY_UNROLL(3)
   for (Index v = 0; v < kVectors; ++v) {
-    Vec<Real> logit = hn::Mul(hn::Set(d, at.factor), ScaledX(at, v, x[v]));
-    if (t.toeplitz != nullptr) {
-      logit = hn::Add(logit, hn::LoadU(d, t.toeplitz + (at.key - at.query) + v * kLanes<Real>));
-    }
-    if (bias != nullptr) {
-      const Vec<Real> b = hn::LoadU(d, bias + v * kLanes<Real>);
-      logit = hn::IfThenElse(hn::Eq(b, none), none,
-                             hn::MulAdd(hn::Set(d, static_cast<Real>(std::numbers::log2e)), b, logit));
-    }
-    x[v] = logit;
+    x[v] = PlusBiases(at, bias, v, hn::Mul(hn::Set(d, at.factor), ScaledX(at, v, x[v])));
   }
 }
 
@@ -173,15 +179,7 @@ HWY_NOINLINE void ApplyTerms(const TilePlace<Real>& at, const Real* x_row, Real*
           hn::Mul(hn::Set(d, t.soft_cap), Tanh<Real>(hn::Mul(logit, hn::Set(d, 1 / t.soft_cap))));
       logit = hn::IfThenElse(hn::Eq(logit, none), none, capped);
     }
-    if (t.toeplitz != nullptr) {
-      logit = hn::Add(logit, hn::LoadU(d, t.toeplitz + (at.key - at.query) + v * kLanes<Real>));
-    }
-    if (bias != nullptr) {
-      const Vec<Real> b = hn::LoadU(d, bias + v * kLanes<Real>);
-      logit = hn::IfThenElse(hn::Eq(b, none), none,
-                             hn::MulAdd(hn::Set(d, static_cast<Real>(std::numbers::log2e)), b, logit));
-    }
-    hn::Store(logit, d, logit_row + v * kLanes<Real>);
+    hn::Store(PlusBiases(at, bias, v, logit), d, logit_row + v * kLanes<Real>);
   }
 }
 
