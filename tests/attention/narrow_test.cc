@@ -33,6 +33,7 @@ Inputs make(Index queries, Index keys, Index depth, Index width, double bandwidt
   for (float& v : x.value) v = 3 * uniform() - 1;
   x.options.similarity = Gaussian{.bandwidth = bandwidth};
   x.options.want.lse = true;
+  x.options.method = Method::direct;
   x.options.threads = 1;
   return x;
 }
