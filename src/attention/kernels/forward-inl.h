@@ -441,7 +441,8 @@ HWY_INLINE Span ScoreRows(const ForwardTask<Real>& task, const Rows<Real>& s, In
     return {0, kTileKeys<Real>};
   }
   if (any == 0) any = 1;
-  const Index reach = std::bit_width(any), from = std::countr_zero(any);
+  const auto reach = static_cast<Index>(std::bit_width(any)),
+             from = static_cast<Index>(std::countr_zero(any));
   // On the edges of what is seen most of a tile may be hidden. One path for all but the commonest pair: build
   // time.
   if constexpr (kPair == Pair::dot && !kTerms && !kNarrow && R > 1) {
