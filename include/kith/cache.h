@@ -48,6 +48,8 @@ class KeyValueCache {
 
  private:
   void gather(Array<std::byte, 1> Page::*side, Index from, const View<float, 4>& to) const;
+  bool attend_in_place(View<const float, 4> query, const AttentionOptions& options, Index base,
+                       AttentionResult& result, Workspace& workspace) const;
   static void add_base(const AttentionOptions& options, Index base, AttentionResult& result);
 
   Index batch_, heads_, depth_, value_depth_, first_ = 0, length_ = 0;

@@ -32,8 +32,9 @@ int threads_of(const Geometry& g, int requested) {
 }
 
 template <class T>
-void forward(const View<const T, 4>& query, const View<const T, 4>& key, const View<const T, 4>& value,
-             const AttentionOptions& options, Result<T>& result, Workspace& workspace) {
+bool forward(const View<const T, 4>& query, const View<const T, 4>& key, const View<const T, 4>& value,
+             const AttentionOptions& options, Result<T>& result, Workspace& workspace,
+             const KeyPages* pages = nullptr) {
   const Geometry g = check(query, key, value, options);
   const int threads = threads_of(g, options.threads);
   const Want& want = options.want;
@@ -55,20 +56,21 @@ void forward(const View<const T, 4>& query, const View<const T, 4>& key, const V
   fit(want.position, result.position, rows);
   fit(want.second_moment, result.second_moment, values);
 
-  result.method = choose_method(g, query, key, value, options, threads);
+  result.method = pages != nullptr ? Method::direct : choose_method(g, query, key, value, options, threads);
   if (result.method != Method::direct) {
     if constexpr (std::is_same_v<T, float>) run_points(g, query, key, value, options, threads, result);
-    return;
+    return true;
   }
   // The mass a key received needs the rows' lse, so it is a second pass.
   const bool lse_for_received = want.received && !want.lse;
   if (lse_for_received) fit(true, result.lse, rows);
-  run_forward(g, query, key, value, options, threads, result, workspace);
+  const bool finished = run_forward(g, query, key, value, options, threads, result, workspace, pages);
   if (want.received) {
     run_weights(g, query, key, options, threads, result.lse, &result.received,
                 static_cast<Array<compute_t<T>, 4>*>(nullptr));
   }
   if (lse_for_received) result.lse = {};
+  return finished;
 }
 
 template <class T>
@@ -103,6 +105,12 @@ Array<compute_t<T>, 4> weights(const View<const T, 4>& query, const View<const T
 }
 
 }  // namespace
+
+bool attend_pages(const View<const float, 4>& query, const View<const float, 4>& key,
+                  const View<const float, 4>& value, const AttentionOptions& options, AttentionResult& result,
+                  Workspace& workspace, const KeyPages& pages) {
+  return forward(query, key, value, options, result, workspace, &pages);
+}
 
 #define KITH_DEFINE_ATTENTION(T)                                                                        \
   Array<compute_t<T>, 4> attend(View<const T, 4> query, View<const T, 4> key, View<const T, 4> value) { \

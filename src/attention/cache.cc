@@ -9,6 +9,7 @@
 
 #include "attention/geometry.h"
 #include "attention/kernels/kernels.h"
+#include "attention/run.h"
 #include "attention/workspace.h"
 
 namespace kith {
@@ -261,21 +262,22 @@ void KeyValueCache::attend(View<const float, 4> query, const AttentionOptions& o
     throw Error("mask.ragged: not with a cache; it needs one cache a sequence");
   if (options.dropout.rate > 0) throw Error("dropout: not with a cache; it needs rate 0");
   const Index base = first_ / kPage * kPage, keys = length_ - base;
-  const Index key_numbers = batch_ * heads_ * keys * depth_,
-              value_numbers = batch_ * heads_ * keys * value_depth_;
-  auto& memory = workspace.impl().cache_rows;
-  if (memory.size() < key_numbers + value_numbers) {
-    memory = {};
-    memory = Array<float, 1>({key_numbers + value_numbers});
-  }
-  const View<float, 4> key(memory.data(), {batch_, heads_, keys, depth_});
-  const View<float, 4> value(memory.data() + key_numbers, {batch_, heads_, keys, value_depth_});
-  gather(&Page::key, base, key);
-  gather(&Page::value, base, value);
-
   const Index query_position = length_ - query.shape[2];
   const AttentionOptions here = moved(options, base, query_position, first_);
-  kith::attend(query, key, value, here, result, workspace);
+  if (!attend_in_place(query, here, base, result, workspace)) {
+    const Index key_numbers = batch_ * heads_ * keys * depth_,
+                value_numbers = batch_ * heads_ * keys * value_depth_;
+    auto& memory = workspace.impl().cache_rows;
+    if (memory.size() < key_numbers + value_numbers) {
+      memory = {};
+      memory = Array<float, 1>({key_numbers + value_numbers});
+    }
+    const View<float, 4> key(memory.data(), {batch_, heads_, keys, depth_});
+    const View<float, 4> value(memory.data() + key_numbers, {batch_, heads_, keys, value_depth_});
+    gather(&Page::key, base, key);
+    gather(&Page::value, base, value);
+    kith::attend(query, key, value, here, result, workspace);
+  }
   if (base == 0) return;
   for (Index& found : result.top_key) found += found < 0 ? 0 : base;
   if (!result.received.empty()) {
@@ -287,6 +289,37 @@ void KeyValueCache::attend(View<const float, 4> query, const AttentionOptions& o
     result.received = std::move(received);
   }
   add_base(options, base, result);
+}
+
+// Without gathering the pages: where a few queries read them as they are. False if they cannot be, or a value
+// is not finite.
+bool KeyValueCache::attend_in_place(View<const float, 4> query, const AttentionOptions& options, Index base,
+                                    AttentionResult& result, Workspace& workspace) const {
+  const Want& want = options.want;
+  const bool plain_keys = (std::holds_alternative<Dot>(options.similarity) ||
+                           std::holds_alternative<Bilinear>(options.similarity)) &&
+                          options.metric.column_bandwidth.empty() && options.metric.matrix.data == nullptr &&
+                          !options.rotary;
+  if (query.shape[2] > kernels::kGroup || length_ == base || !plain_keys || want.position ||
+      want.second_moment || want.received) {
+    return false;
+  }
+  KeyPages pages;
+  pages.type = storage_ == Storage::bfloat16  ? Dtype::bfloat16
+               : storage_ == Storage::float16 ? Dtype::float16
+                                              : Dtype::float32;
+  for (Index p = base / kPage; p * kPage < length_; ++p) {
+    const Page& page = *pages_[static_cast<std::size_t>(p)];
+    pages.key.push_back(page.key.data());
+    pages.value.push_back(page.value.data());
+  }
+  // The views give shapes; their memory is not read.
+  const auto shapes = [&](const std::vector<const std::byte*>& from, Index columns) {
+    return View<const float, 4>(reinterpret_cast<const float*>(from.front()),
+                                {batch_, heads_, length_ - base, columns});
+  };
+  return attend_pages(query, shapes(pages.key, depth_), shapes(pages.value, value_depth_), options, result,
+                      workspace, pages);
 }
 
 // Expected positions counted from `base` so far; a sink's share of the weight stands nowhere.

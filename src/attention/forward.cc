@@ -36,6 +36,7 @@ struct ForwardRun {
   int threads;
   BasicAttentionResult<Real>& result;
   const MaskPlan& plan;
+  const KeyPages* pages;
 
   Lowered lowered = lower<Real>(options, g);
   TermArrays<Real> arrays{options, g, lowered, plan};
@@ -139,6 +140,11 @@ struct ForwardRun {
     return {head / heads, head % heads * joined, first, joined * rows_of_head, rows_of_head, s};
   }
 
+  StoredRows rows_of_page(const std::byte* page, Index head, Index columns) const {
+    const Index bytes = pages->type == Dtype::float32 ? 4 : 2;
+    return {page + head * kKeyChunk * columns * bytes, columns, pages->type};
+  }
+
   // Calls body(ForwardTask) with the task's rows against keys [key_begin, key_end).
   template <class Body>
   void with_task(const Task& at, Index key_begin, Index key_end, const State& s, const Body& body) {
@@ -160,19 +166,25 @@ struct ForwardRun {
         joined > 1 ? (rows.queries(at.number, at.h + 1).data - queries.data) / at.per_head : queries.stride;
     t.rows = at.rows;
     t.per_head = joined > 1 ? at.per_head : kQueryBlock;
-    if (stream) {
-      t.key_rows = rows.stored_keys(at.number, key_head);
-    } else {
+    t.key_begin = key_begin;
+    t.key_end = key_end;
+    if (!stream) {
       t.key_tiles = rows.keys(at.number, key_head);
+    } else if (pages == nullptr) {
+      t.key_rows = rows.stored_keys(at.number, key_head, key_begin);
     }
     values.point(at.number, key_head, t);
+    if (pages != nullptr) {
+      const auto page = static_cast<std::size_t>(key_begin / kKeyChunk);
+      const Index head = at.sequence.batch * g.key_heads + key_head;
+      t.key_rows = rows_of_page(pages->key[page], head, g.depth);
+      t.value_rows = rows_of_page(pages->value[page], head, g.value_depth);
+    }
     t.depth = lowered.depth;
     t.mask = &plan;
     t.sequence = at.number;
     t.head = at.h;
     t.first_query = at.first;
-    t.key_begin = key_begin;
-    t.key_end = key_end;
     t.top = {s.top_logit, s.top_key, static_cast<int>(top)};
     t.scratch = scratch + worker_index() * scratch_size;
     t.max = s.max;
@@ -376,7 +388,8 @@ struct ForwardRun {
     }
   }
 
-  void run() {
+  // False: a value in the pages is not finite.
+  bool run() {
     arrays.fill();
     std::fill_n(visited, threads * 8, Index{0});
     rows.prepare(threads);
@@ -412,7 +425,9 @@ struct ForwardRun {
     }
     for (Index number = 0; number < sequences; ++number) {
       for (Index h = 0; h < g.key_heads; ++h) {
-        if (!values.finite(number, h)) spread_non_finite(number, h);
+        if (values.finite(number, h)) continue;
+        if (pages != nullptr) return false;
+        spread_non_finite(number, h);
       }
     }
     for (Index worker = 0; worker < threads; ++worker) result.visited_blocks += visited[worker * 8];
@@ -420,28 +435,29 @@ struct ForwardRun {
       const Sequence s = plan.sequence(number);
       result.blocks += g.heads * ((s.queries + kGroup - 1) / kGroup) * ((s.keys + kKeyBlock - 1) / kKeyBlock);
     }
+    return true;
   }
 };
 
 }  // namespace
 
 template <class T>
-void run_forward(const Geometry& g, const View<const T, 4>& query, const View<const T, 4>& key,
+bool run_forward(const Geometry& g, const View<const T, 4>& query, const View<const T, 4>& key,
                  const View<const T, 4>& value, const AttentionOptions& options, int threads,
-                 BasicAttentionResult<compute_t<T>>& result, Workspace& workspace) {
+                 BasicAttentionResult<compute_t<T>>& result, Workspace& workspace, const KeyPages* pages) {
   result.visited_blocks = result.blocks = 0;
-  if (g.batch * g.heads * g.queries == 0) return;
+  if (g.batch * g.heads * g.queries == 0) return true;
   MaskPlan& plan = workspace.impl().plan;
   plan.assign(options.mask, g.batch, g.queries, g.keys);
-  ForwardRun<T> run{g, query, key, value, options, threads, result, plan};
+  ForwardRun<T> run{g, query, key, value, options, threads, result, plan, pages};
   divide_workspace(workspace, [&](Divider& memory) { run.divide(memory); });
-  run.run();
+  return run.run();
 }
 
 #define KITH_RUN_FORWARD(T)                                                                    \
-  template void run_forward(const Geometry&, const View<const T, 4>&, const View<const T, 4>&, \
+  template bool run_forward(const Geometry&, const View<const T, 4>&, const View<const T, 4>&, \
                             const View<const T, 4>&, const AttentionOptions&, int,             \
-                            BasicAttentionResult<compute_t<T>>&, Workspace&);
+                            BasicAttentionResult<compute_t<T>>&, Workspace&, const KeyPages*);
 KITH_RUN_FORWARD(float)
 KITH_RUN_FORWARD(double)
 KITH_RUN_FORWARD(bfloat16)

@@ -103,11 +103,12 @@ class PreparedRows {
     return query_.at(s, h, query_memory(s, h));
   }
   const Real* keys(Index number, Index h) const { return tiles(key_tiles_, number, h, depth_); }
-  /// Not packed: where the caller has them, in their own type, unless they are mapped.
-  kernels::StoredRows stored_keys(Index number, Index h) const {
+  /// Not packed, from key j on: where the caller has them, in their own type, unless they are mapped.
+  kernels::StoredRows stored_keys(Index number, Index h, Index j) const {
     const Sequence& s = plan_.sequence(number);
-    if (key_.identity()) return {key_.raw(s, h).data, key_.raw(s, h).stride, dtype_of<T>()};
-    return {key_memory(s, h), depth_, dtype_of<Real>()};
+    if (!key_.identity()) return {key_memory(s, h) + j * depth_, depth_, dtype_of<Real>()};
+    const HeadRows<T> raw = key_.raw(s, h);
+    return {raw.data + j * raw.stride, raw.stride, dtype_of<T>()};
   }
 
   /// A key's numbers as the kernels see them.

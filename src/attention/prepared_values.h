@@ -58,11 +58,12 @@ class PreparedValues {
                  [&](Index i) { prepare_head(i / g_.key_heads, i % g_.key_heads); });
   }
 
+  /// For the keys from t.key_begin on.
   void point(Index number, Index h, kernels::ForwardTask<Real>& t) const {
     const HeadRows<T> from = raw(number, h);
     t.value_depth = width_;
     t.narrow = narrow_;
-    t.value_rows = {from.data, from.stride, dtype_of<T>()};
+    t.value_rows = {from.data + t.key_begin * from.stride, from.stride, dtype_of<T>()};
     t.not_finite = not_finite_ + number * g_.key_heads + h;
     if (!prepared_) return;
     if (narrow_) {

@@ -141,6 +141,39 @@ TEST(CacheTest, EvictedKeysHaveNoInfluence) {
   EXPECT_NEAR(part.received(1, 2, gone + 3), alone.received(1, 2, 3), 1e-6);
 }
 
+// A few queries read the pages where they are, more of them a gathered copy: no bit shows which.
+TEST(CacheTest, FewAndManyQueriesReadTheSameRows) {
+  using Storage = KeyValueCache::Storage;
+  const Index length = 2 * kPage + 77;
+  for (const Storage storage : {Storage::float32, Storage::bfloat16, Storage::float16}) {
+    for (const Index value_depth : {24, 16, 5}) {
+      for (const bool finite : {true, false}) {
+        const Sizes sizes{.keys = length, .value_depth = value_depth};
+        Data data(sizes);
+        if (!finite) {
+          data.value(1, 0, kPage + 3, 1) = INFINITY;
+          data.value(0, 1, length - 1, 0) = NAN;
+        }
+        KeyValueCache cache(sizes.batch, sizes.key_heads, sizes.depth, sizes.value_depth, storage);
+        cache.append(data.key, data.value);
+        const Array<float, 4> key = cache.key(), value = cache.value();
+        for (const Index count : {1, 5, 24, 25}) {
+          const View<const float, 4> query = rows(data.query, length - count, length);
+          AttentionOptions options{.mask = causal(), .want = {.lse = true, .top = 2, .entropy = true}};
+          const AttentionResult cached = cache.attend(query, options);
+          options.mask = causal(length - count);
+          const AttentionResult plain = attend(query, key, value, options);
+          SCOPED_TRACE(count);
+          expect_same_rows(cached.out, plain.out, 0, "out");
+          expect_same_rows(cached.lse, plain.lse, 0, "lse");
+          expect_same_rows(cached.entropy, plain.entropy, 0, "entropy");
+          EXPECT_TRUE(std::equal(cached.top_key.begin(), cached.top_key.end(), plain.top_key.begin()));
+        }
+      }
+    }
+  }
+}
+
 TEST(CacheTest, TruncateForgets) {
   const Sizes sizes{.keys = kPage + 30};
   const Data data(sizes);

@@ -248,7 +248,7 @@ StoredRows ValueRows(const ForwardTask<Real>& task, const Rows<Real>& s, Index f
   const auto copy = [&](auto type) {
     using Stored = decltype(type);
     const Tag<Real> d;
-    const Stored* rows = static_cast<const Stored*>(from.data) + first * from.stride;
+    const Stored* rows = static_cast<const Stored*>(from.data) + (first - task.key_begin) * from.stride;
     const Index whole = columns / kLanes<Real> * kLanes<Real>;
     Vec<Real> defect = hn::Zero(d);
     for (Index j = 0; j < last - first; ++j) {
@@ -270,7 +270,7 @@ StoredRows ValueRows(const ForwardTask<Real>& task, const Rows<Real>& s, Index f
     if (from.type == Dtype::float16) copy(float16{});
     if (from.type != Dtype::float32) return {s.value_block, s.out_stride};
   }
-  const Real* rows = static_cast<const Real*>(from.data) + first * from.stride;
+  const Real* rows = static_cast<const Real*>(from.data) + (first - task.key_begin) * from.stride;
   if (columns % kLanes<Real> == 0 && RowsAreFinite(rows, from.stride, last - first, columns)) {
     return {rows, from.stride};
   }
@@ -490,9 +490,9 @@ KeyTile<Real> TileAt(const ForwardTask<Real>& task, const Rows<Real>& s, Index k
             kNarrow ? task.value_tiles + tile * task.value_depth * kKeys : nullptr, key, key - block};
   }
   const Index filled = std::min(kKeys, task.key_end - key);
-  PackStored(task.key_rows, key, filled, task.depth, s.key_tile);
+  PackStored(task.key_rows, key - task.key_begin, filled, task.depth, s.key_tile);
   if constexpr (kNarrow) {
-    PackStored(task.value_rows, key, filled, task.value_depth, s.value_block);
+    PackStored(task.value_rows, key - task.key_begin, filled, task.value_depth, s.value_block);
     Clean(s.value_block, task.value_depth * kKeys, task.not_finite);
   }
   return {s.key_tile, s.value_block, key, key - block};

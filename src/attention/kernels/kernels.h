@@ -154,7 +154,7 @@ struct ForwardTask {
   const Real* value = nullptr;  ///< [keys][value_stride]
   Index value_stride = 0;
   const Real* value_tiles = nullptr;  ///< finite; narrow values
-  /// Without key_tiles: the sequence's keys and values as they are stored, which are packed and cleaned on
+  /// Without key_tiles: keys and values from key_begin on as they are stored, which are packed and cleaned on
   /// their way through, for at most kGroup rows. `not_finite` is set to 1 where a value is.
   StoredRows key_rows{}, value_rows{};
   unsigned char* not_finite = nullptr;
