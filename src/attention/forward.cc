@@ -26,6 +26,8 @@ namespace {
 
 using namespace kernels;
 
+constexpr Index kCacheLine = 8;  // numbers of 8 bytes
+
 template <class T>
 struct ForwardRun {
   using Real = compute_t<T>;
@@ -68,7 +70,7 @@ struct ForwardRun {
   Real* scratch = nullptr;
   Index scratch_size = static_cast<Index>(
       forward_scratch<Real>(width, values.narrow(), stream ? std::max<Index>(lowered.depth, 1) : 0));
-  Index* visited = nullptr;  // [threads][8]: a cache line each
+  Index* visited = nullptr;  // [threads][kCacheLine]
   // States: one per worker, or with `split` one per task and chunk.
   struct State {
     double* max;        // [rows]
@@ -98,7 +100,7 @@ struct ForwardRun {
     rows.divide(memory, !stream);
     values.divide(memory, !stream);
     scratch = memory.take<Real>(threads * scratch_size);
-    visited = memory.take<Index>(threads * 8);
+    visited = memory.take<Index>(kCacheLine * threads);
     const Index count = split ? tasks * chunks : threads;
     states.max = memory.take<double>(count * block_rows);
     states.sum = memory.take<double>(count * block_rows);
@@ -192,7 +194,7 @@ struct ForwardRun {
     t.weighted = s.weighted;
     t.sum_logit = s.sum_logit;
     t.largest = s.largest;
-    t.visited = visited + worker_index() * 8;
+    t.visited = visited + kCacheLine * worker_index();
     body(t);
   }
 
@@ -391,7 +393,7 @@ struct ForwardRun {
   // False: a value in the pages is not finite.
   bool run() {
     arrays.fill();
-    std::fill_n(visited, threads * 8, Index{0});
+    std::fill_n(visited, kCacheLine * threads, Index{0});
     rows.prepare(threads);
     values.prepare(threads);
     const auto chunks_of = [&](const Task& t) {
@@ -430,7 +432,7 @@ struct ForwardRun {
         spread_non_finite(number, h);
       }
     }
-    for (Index worker = 0; worker < threads; ++worker) result.visited_blocks += visited[worker * 8];
+    for (Index worker = 0; worker < threads; ++worker) result.visited_blocks += visited[kCacheLine * worker];
     for (Index number = 0; number < sequences; ++number) {
       const Sequence s = plan.sequence(number);
       result.blocks += g.heads * ((s.queries + kGroup - 1) / kGroup) * ((s.keys + kKeyBlock - 1) / kKeyBlock);

@@ -128,7 +128,10 @@ HWY_INLINE const Real* BiasRow(const TilePlace<Real>& at, Real* HWY_RESTRICT own
     in_place = t.bias64;
   }
   if (in_place != nullptr && t.bias_key_stride == 1 && at.key + kTileKeys<Real> <= at.key_limit) {
-    return in_place + at.query * t.bias_query_stride + at.key;
+    const Real* row = in_place + at.query * t.bias_query_stride + at.key;
+    // The next tile's part of this row: rows lie too far apart for a hardware prefetcher to follow them.
+    for (Index v = 0; v < kVectors; ++v) __builtin_prefetch(row + kTileKeys<Real> + v * kLanes<Real>);
+    return row;
   }
   GatherBias(at, own);
   return own;
