@@ -108,16 +108,23 @@ Runner::Prepared Runner::prepare_peer(const std::string& adapter, const Problem&
   return prepared;
 }
 
-// What would take minutes is measured with a hundredth of the queries, where they are many enough to be most
-// of the work.
+// What would take minutes is measured with a tenth of the queries, or a hundredth, where they are many enough
+// to be most of the work. What a call costs whatever its queries (a sort, a tree) is told apart by two sizes.
 Problem Runner::affordable(const Row& row) const {
-  constexpr Index kPart = 100, kMost = 3;  // a row has room for some calls
+  constexpr Index kLeast = 10000, kMost = 3;  // a row has room for some calls
   const bool is_absolute = row.measure == Measure::seconds || row.measure == Measure::pairs_rate;
-  if (!is_absolute || row.kith.queries < 100 * kPart) return row.kith;
-  Problem part = row.kith;
-  part.queries /= kPart;
-  const auto own = prepare(part);
-  return kPart * kMost * seconds(*own, effort_.slice) < effort_.row_seconds ? row.kith : part;
+  if (!is_absolute || row.kith.queries < kLeast) return row.kith;
+  const auto part_of = [&](Index share) {
+    Problem part = row.kith;
+    part.queries /= share;
+    return part;
+  };
+  const auto seconds_of = [&](const Problem& problem) { return seconds(*prepare(problem), effort_.slice); };
+  const Problem hundredth = part_of(100), tenth = part_of(10);
+  const double least = seconds_of(hundredth);
+  if (10 * least > effort_.row_seconds) return hundredth;
+  const double more = seconds_of(tenth), a_hundredth = (more - least) / 9;
+  return kMost * (more + 90 * a_hundredth) < effort_.row_seconds ? row.kith : tenth;
 }
 
 RowResult Runner::run(const Row& row) {

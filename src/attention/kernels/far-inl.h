@@ -32,7 +32,7 @@ namespace HWY_NAMESPACE {
 /// One row of such a task. Keys are visited block by block, so that rows can share what is in the cache.
 class FarPass {
  public:
-  void Begin(const ForwardTask<float>& task, double factor, Index row) {
+  void begin(const ForwardTask<float>& task, double factor, Index row) {
     task_ = &task;
     s_ = Divide(task);
     query_ = task.query + row * task.query_stride;
@@ -49,18 +49,18 @@ class FarPass {
     std::fill_n(values_, task.value_depth * kKeys, 0.0F);
   }
 
-  void Visit(Index block) {
+  void visit(Index block) {
     const Index end = std::min(block + kKeyBlock, round_up(task_->key_end, kKeys));
     const auto block_seen = Classify(*task_, row_, row_ + 1, block, end);
     if (block_seen == MaskPlan::Seen::none) return;
     for (Index key = block; key < end; key += kKeys) {
-      const std::uint64_t bits = block_seen == MaskPlan::Seen::all ? kAll : Bits(key);
-      if (bits != 0) Look(TileAt<float, true>(*task_, s_, key, block), bits);
+      const std::uint64_t bits = block_seen == MaskPlan::Seen::all ? kAll : bits_of(key);
+      if (bits != 0) look(TileAt<float, true>(*task_, s_, key, block), bits);
     }
   }
 
-  void End(FarRow& result) {
-    AddCollected();
+  void end(FarRow& result) {
+    add_collected();
     const Tag<double> d;
     const auto total = [&](const double* lanes)
                            HWY_ATTR { return hn::GetLane(hn::SumOfLanes(d, hn::Load(d, lanes))); };
@@ -69,7 +69,7 @@ class FarPass {
     result.sum_logit = total(sum_logit_);
     for (Index c = 0; c < task_->value_depth; ++c) result.weighted[c] = total(out_ + c * kStep);
     result.largest = largest_;
-    if (task_->top.top > 0) OrderTop();
+    if (task_->top.top > 0) order_top();
   }
 
  private:
@@ -78,13 +78,13 @@ class FarPass {
   static constexpr Index kMostValues = 2 * kNarrowValue + 1;  // with squares and the position
   static constexpr double kNone = -std::numeric_limits<double>::infinity();
 
-  std::uint64_t Bits(Index key) const {
+  std::uint64_t bits_of(Index key) const {
     const RowPlace place = PlaceOf(*task_, row_);
     return task_->mask->bits(task_->sequence, task_->head + place.head, place.query, key, kKeys);
   }
 
   // Which keys of a tile may matter.
-  HWY_INLINE std::uint64_t Near(const KeyTile<float>& tile, std::uint64_t bits) const {
+  HWY_INLINE std::uint64_t near_keys(const KeyTile<float>& tile, std::uint64_t bits) const {
     const Tag<float> d;
     Vec<float> x[1][kVectors];
     Accumulate<float, Pair::squared, 1>(query_, 0, tile.keys, task_->depth, nullptr, x);
@@ -101,17 +101,17 @@ class FarPass {
   }
 
   // A few near keys wait for others, so that whole vectors of them are added.
-  HWY_INLINE void Look(const KeyTile<float>& tile, std::uint64_t bits) {
-    const std::uint64_t near = Near(tile, bits);
+  HWY_INLINE void look(const KeyTile<float>& tile, std::uint64_t bits) {
+    const std::uint64_t near = near_keys(tile, bits);
     if (near == 0) return;
-    if (2 * std::popcount(near) > kKeys) return Add(tile, bits);
+    if (Index{2} * std::popcount(near) > kKeys) return add(tile, bits);
     const Tag<float> d;
     constexpr Index kLane = kLanes<float>;
     for (Index v = 0; v < kVectors; ++v) {
       const std::uint64_t part = near >> (v * kLane) & (~std::uint64_t{0} >> (64 - kLane));
       if (part == 0) continue;
       // Whole vectors are stored, of which the front counts.
-      if (collected_ > kKeys - kLane) AddCollected();
+      if (collected_ > kKeys - kLane) add_collected();
       const auto mask = LaneMask<float>(part, 0);
       const auto collect = [&](const float* from, Index columns, float* to) HWY_ATTR {
         for (Index c = 0; c < columns; ++c) {
@@ -124,14 +124,14 @@ class FarPass {
       collected_ += std::popcount(part);
     }
   }
-  void AddCollected() {
+  void add_collected() {
     if (collected_ == 0) return;
-    Add({keys_, values_, 0, 0}, ~std::uint64_t{0} >> (64 - collected_));
+    add({keys_, values_, 0, 0}, ~std::uint64_t{0} >> (64 - collected_));
     collected_ = 0;
   }
 
   // Natural-order logits of a tile in units of log 2; their maximum.
-  HWY_INLINE double Logits(const KeyTile<float>& tile, std::uint64_t bits, double* logits) const {
+  HWY_INLINE double find_logits(const KeyTile<float>& tile, std::uint64_t bits, double* logits) const {
     const Tag<double> d;
     const hn::Rebind<float, Tag<double>> narrow;
     constexpr Index kParts = kKeys / kStep;
@@ -158,12 +158,12 @@ class FarPass {
     return hn::GetLane(hn::MaxOfLanes(d, most));
   }
 
-  HWY_NOINLINE void Add(const KeyTile<float>& tile, std::uint64_t bits) {
+  HWY_NOINLINE void add(const KeyTile<float>& tile, std::uint64_t bits) {
     HWY_ALIGN double logits[kMaxTileKeys];
     HWY_ALIGN float weights[kMaxTileKeys];
-    const double most = Logits(tile, bits, logits);
+    const double most = find_logits(tile, bits, logits);
     if (!(most > kNone)) return;  // all infinitely far
-    if (most > max_) RaiseMax(std::ceil(most));
+    if (most > max_) raise_max(std::ceil(most));
     largest_ = std::max(largest_, most);
     const Tag<double> d;
     const Tag<float> df;
@@ -191,7 +191,7 @@ class FarPass {
   }
 
   // A power of two, so that rescaling is exact.
-  void RaiseMax(double max) {
+  void raise_max(double max) {
     const double rise = max - max_;
     const double scale = max_ == kNone ? 0 : std::exp2(-rise);
     for (Index l = 0; l < kStep; ++l) {
@@ -208,7 +208,7 @@ class FarPass {
         cut < static_cast<double>(kMost) ? static_cast<float>(cut) : std::numeric_limits<float>::infinity();
   }
 
-  double LogitOf(Index key) {
+  double logit_of(Index key) {
     const KeyTile<float> tile =
         TileAt<float, true>(*task_, s_, key / kKeys * kKeys, key / kKeyBlock * kKeyBlock);
     double x = 0;
@@ -221,11 +221,11 @@ class FarPass {
   }
 
   // The logits of the row's list anew; equal ones by ascending key.
-  void OrderTop() {
+  void order_top() {
     float* logit = task_->top.logit + row_ * task_->top.top;
     Index* key = task_->top.key + row_ * task_->top.top;
     for (Index n = 0; n < task_->top.top && key[n] >= 0; ++n) {
-      const auto exact = static_cast<float>(LogitOf(key[n]));
+      const auto exact = static_cast<float>(logit_of(key[n]));
       const Index own = key[n];
       Index at = n;
       for (; at > 0 && (exact > logit[at - 1] || (exact == logit[at - 1] && own < key[at - 1])); --at) {
@@ -256,11 +256,11 @@ class FarPass {
 inline void FarRows(const ForwardTask<float>& task, double factor, const Index* rows, Index count,
                     FarRow* results) {
   FarPass passes[kFarRows];
-  for (Index i = 0; i < count; ++i) passes[i].Begin(task, factor, rows[i]);
+  for (Index i = 0; i < count; ++i) passes[i].begin(task, factor, rows[i]);
   for (Index block = task.key_begin; block < task.key_end; block += kKeyBlock) {
-    for (Index i = 0; i < count; ++i) passes[i].Visit(block);
+    for (Index i = 0; i < count; ++i) passes[i].visit(block);
   }
-  for (Index i = 0; i < count; ++i) passes[i].End(results[i]);
+  for (Index i = 0; i < count; ++i) passes[i].end(results[i]);
 }
 
 }  // namespace HWY_NAMESPACE

@@ -164,7 +164,7 @@ HWY_NOINLINE void WeighRows(const ForwardTask<float>& task, const Rows<float>& s
     Vec<float> logit[kVectors];
     HWY_UNROLL(3)
     for (Index v = 0; v < kVectors; ++v) {
-      if constexpr (kOutputs) logit[v] = hn::Mul(weight.Clamped(w[r][v]), weight.factor);
+      if constexpr (kOutputs) logit[v] = hn::Mul(weight.clamped(w[r][v]), weight.factor);
       w[r][v] = weight(w[r][v]);
       if (seen == MaskPlan::Seen::some) {
         const auto mask = LaneMask<float>(bits[r], v);
@@ -218,14 +218,14 @@ class NarrowPass {
         s_(Divide(task)),
         weigher_(task.factor),
         outputs_(task.sum_logit != nullptr || task.largest != nullptr || task.top.top > 0) {
-    DivideRows();
+    divide_rows();
   }
 
-  void Run() {
+  void run() {
     for (Index block = task_.key_begin; block < task_.key_end; block += kKeyBlock) {
-      LookAt(block);
+      look_at(block);
       if (task_.key_tiles != nullptr) {
-        for (Index i = 0; i < set_count_; ++i) LaneBlock(sets_[i], block);
+        for (Index i = 0; i < set_count_; ++i) run_lane_block(sets_[i], block);
       }
       // Keys that are not packed yet are packed once for all rows.
       const bool packs = task_.key_tiles == nullptr;
@@ -233,11 +233,11 @@ class NarrowPass {
       if (!packs && single_rows_ == task_.rows) continue;
       for (Index key = block; key < block_end; key += kKeys) {
         tile_ = {};
-        for (Index i = 0; packs && i < set_count_; ++i) LaneTile(sets_[i], key, block);
-        SingleTile(key, block);
+        for (Index i = 0; packs && i < set_count_; ++i) run_lane_tile(sets_[i], key, block);
+        run_single_tile(key, block);
       }
     }
-    Finish();
+    finish();
   }
 
  private:
@@ -246,7 +246,7 @@ class NarrowPass {
   static constexpr Index kSingleRows = 4;
 
   // Which rows lie in lanes. Beside half a vector of rows, those in the lanes are cheaper.
-  void DivideRows() {
+  void divide_rows() {
     Index row = 0;
     float* query = s_.weights;
     while (!outputs_ && task_.rows - row > kStep / 2) {
@@ -280,7 +280,7 @@ class NarrowPass {
   }
 
   // What each group of rows sees of a block; counts the blocks.
-  void LookAt(Index block) {
+  void look_at(Index block) {
     const Index end = std::min(block + kKeyBlock, round_up(task_.key_end, kKeys));
     for (Index group = 0; group < task_.rows; group += kGroup) {
       const Index group_end = std::min(group + kGroup, task_.rows);
@@ -289,44 +289,44 @@ class NarrowPass {
       if (seen != MaskPlan::Seen::none) *task_.visited += VisitedHeads(task_, group, group_end, block, end);
     }
   }
-  MaskPlan::Seen SeenBy(Index row, Index row_end) const {
+  MaskPlan::Seen seen_by(Index row, Index row_end) const {
     const MaskPlan::Seen seen = seen_[row / kGroup];
     for (Index group = row / kGroup + 1; group * kGroup < row_end; ++group) {
       if (seen_[group] != seen) return MaskPlan::Seen::some;
     }
     return seen;
   }
-  MaskPlan::Seen SeenOfTile(Index row, Index row_end, Index key) const {
-    const auto seen = SeenBy(row, row_end);
+  MaskPlan::Seen seen_of_tile(Index row, Index row_end, Index key) const {
+    const auto seen = seen_by(row, row_end);
     return seen == MaskPlan::Seen::some ? Classify(task_, row, row_end, key, key + kKeys) : seen;
   }
-  std::uint64_t Bits(Index row, Index key) const {
+  std::uint64_t bits_of(Index row, Index key) const {
     const RowPlace place = PlaceOf(task_, row);
     return task_.mask->bits(task_.sequence, task_.head + place.head, place.query, key, kKeys);
   }
-  const KeyTile<float>& Tile(Index key, Index block) {
+  const KeyTile<float>& run_tile(Index key, Index block) {
     if (tile_.keys == nullptr || tile_.first_key != key) tile_ = TileAt<float, true>(task_, s_, key, block);
     return tile_;
   }
 
-  void LaneBlock(const LaneRows& set, Index block) {
-    const auto seen = SeenBy(set.first, set.first + set.count);
+  void run_lane_block(const LaneRows& set, Index block) {
+    const auto seen = seen_by(set.first, set.first + set.count);
     if (seen == MaskPlan::Seen::none) return;
     const Index block_end = std::min(block + kKeyBlock, round_up(task_.key_end, kKeys));
     if (seen == MaskPlan::Seen::all) {
       const KeyTile<float> tile = TileAt<float, true>(task_, s_, block, block);
-      return Weigh(set, tile, (block_end - block) / kKeys);
+      return weigh_tile(set, tile, (block_end - block) / kKeys);
     }
-    for (Index key = block; key < block_end; key += kKeys) LaneTile(set, key, block);
+    for (Index key = block; key < block_end; key += kKeys) run_lane_tile(set, key, block);
   }
 
-  void LaneTile(const LaneRows& set, Index key, Index block) {
-    const auto seen = SeenOfTile(set.first, set.first + set.count, key);
+  void run_lane_tile(const LaneRows& set, Index key, Index block) {
+    const auto seen = seen_of_tile(set.first, set.first + set.count, key);
     if (seen == MaskPlan::Seen::none) return;
-    const KeyTile<float>& tile = Tile(key, block);
-    if (seen == MaskPlan::Seen::all) return Weigh(set, tile, 1);
+    const KeyTile<float>& tile = run_tile(key, block);
+    if (seen == MaskPlan::Seen::all) return weigh_tile(set, tile, 1);
     SeenBits bits = {};
-    for (Index r = 0; r < set.count; ++r) bits[r / kBitRows][r % kBitRows] = Bits(set.first + r, key);
+    for (Index r = 0; r < set.count; ++r) bits[r / kBitRows][r % kBitRows] = bits_of(set.first + r, key);
     for (auto& half : bits) Transpose(half);
     const auto weigh = [&]<Index S>() {
       WeighTiles<S, 0, 0, true>(set, tile.keys, tile.values, 1, task_.depth, task_.value_depth, weigher_,
@@ -338,7 +338,7 @@ class NarrowPass {
     weigh.template operator()<1>();
   }
 
-  void Weigh(const LaneRows& set, const KeyTile<float>& tile, Index tiles) {
+  void weigh_tile(const LaneRows& set, const KeyTile<float>& tile, Index tiles) {
     const auto weigh = [&]<Index S, Index kDepth, Index kWidth>() {
       WeighTiles<S, kDepth, kWidth, false>(set, tile.keys, tile.values, tiles, task_.depth, task_.value_depth,
                                            weigher_, nullptr);
@@ -353,35 +353,35 @@ class NarrowPass {
     weigh.template operator()<kNarrowVectors, 0, 1>();
   }
 
-  void SingleTile(Index key, Index block) {
+  void run_single_tile(Index key, Index block) {
     for (Index row = single_rows_; row < task_.rows;) {
       const Index rows = task_.rows - row >= kSingleRows ? kSingleRows : 1;
-      const auto seen = SeenOfTile(row, row + rows, key);
+      const auto seen = seen_of_tile(row, row + rows, key);
       if (seen != MaskPlan::Seen::none) {
         if (rows == kSingleRows) {
-          Single<kSingleRows>(row, key, block, seen);
+          run_single<kSingleRows>(row, key, block, seen);
         } else {
-          Single<1>(row, key, block, seen);
+          run_single<1>(row, key, block, seen);
         }
       }
       row += rows;
     }
   }
   template <Index R>
-  void Single(Index row, Index key, Index block, MaskPlan::Seen seen) {
+  void run_single(Index row, Index key, Index block, MaskPlan::Seen seen) {
     std::uint64_t bits[R];
     for (Index r = 0; r < R; ++r) {
-      bits[r] = seen == MaskPlan::Seen::all ? ~std::uint64_t{0} : Bits(row + r, key);
+      bits[r] = seen == MaskPlan::Seen::all ? ~std::uint64_t{0} : bits_of(row + r, key);
     }
     if (outputs_) {
-      WeighRows<R, true>(task_, s_, row, Tile(key, block), seen, bits, weigher_);
+      WeighRows<R, true>(task_, s_, row, run_tile(key, block), seen, bits, weigher_);
     } else {
-      WeighRows<R, false>(task_, s_, row, Tile(key, block), seen, bits, weigher_);
+      WeighRows<R, false>(task_, s_, row, run_tile(key, block), seen, bits, weigher_);
     }
   }
 
   // The lanes of a tile, one after the other, in double.
-  void Finish() {
+  void finish() {
     const Tag<double> dd;
     const hn::Rebind<float, Tag<double>> dh;
     HWY_ALIGN double total[kMaxLanes];

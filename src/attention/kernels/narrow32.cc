@@ -10,7 +10,7 @@ HWY_BEFORE_NAMESPACE();
 namespace kith::kernels {
 namespace HWY_NAMESPACE {
 
-void ForwardNarrow(const ForwardTask<float>& task) { NarrowPass(task).Run(); }
+void ForwardNarrow(const ForwardTask<float>& task) { NarrowPass(task).run(); }
 void SumFarRows(const ForwardTask<float>& task, double factor, const Index* rows, Index count,
                 FarRow* results) {
   FarRows(task, factor, rows, count, results);

@@ -49,7 +49,7 @@ struct Weigher {
         0x3f7744fd, 0x3f77fbb8, 0x3f78ccdf, 0x3f79b907, 0x3f7ac0c7, 0x3f7be4ba, 0x3f7d257d, 0x3f7e83b3};
     return reinterpret_cast<const float*>(kBits);
   }
-  HWY_INLINE Vec<float> Power(Vec<float> shifted) const {
+  HWY_INLINE Vec<float> power(Vec<float> shifted) const {
     const hn::RebindToUnsigned<Tag<float>> du;
     const auto bits = hn::BitCast(du, shifted);
     // Highway has no look-up in two vectors.
@@ -57,7 +57,7 @@ struct Weigher {
         _mm512_permutex2var_ps(low.raw, hn::BitCast(hn::RebindToSigned<Tag<float>>(), bits).raw, high.raw)};
     return hn::BitCast(d, hn::Add(hn::BitCast(du, step), hn::ShiftLeft<18>(bits)));
   }
-  HWY_INLINE Vec<float> Polynomial(Vec<float> f) const {
+  HWY_INLINE Vec<float> polynomial(Vec<float> f) const {
     const Vec<float> p = hn::MulAdd(hn::Set(d, 0.24022651F), f, hn::Set(d, 0.69315734F));
     return hn::MulAdd(p, f, hn::Set(d, 1.0F));
   }
@@ -67,12 +67,12 @@ struct Weigher {
   explicit Weigher(float scale)
       : factor(hn::Set(d, scale)), cut(hn::Set(d, std::min(-100 / scale, FLT_MAX))) {}
 
-  HWY_INLINE Vec<float> Power(Vec<float> shifted) const {
+  HWY_INLINE Vec<float> power(Vec<float> shifted) const {
     const hn::RebindToUnsigned<Tag<float>> du;
     return hn::BitCast(d, hn::ShiftLeft<23>(hn::BitCast(du, shifted)));
   }
   // As in Exp2.
-  HWY_INLINE Vec<float> Polynomial(Vec<float> f) const {
+  HWY_INLINE Vec<float> polynomial(Vec<float> f) const {
     Vec<float> p = hn::Set(d, 0.0013276472454890609F);
     p = hn::MulAdd(p, f, hn::Set(d, 0.009675540961325169F));
     p = hn::MulAdd(p, f, hn::Set(d, 0.05550713092088699F));
@@ -82,7 +82,7 @@ struct Weigher {
   }
 #endif
 
-  HWY_INLINE Vec<float> Clamped(Vec<float> x) const {
+  HWY_INLINE Vec<float> clamped(Vec<float> x) const {
 #if HWY_ARCH_X86 && HWY_TARGET != HWY_SCALAR
     return hn::Min(cut, x);  // the second operand where one is NaN
 #else
@@ -90,11 +90,11 @@ struct Weigher {
 #endif
   }
   HWY_INLINE Vec<float> operator()(Vec<float> x) const {
-    x = Clamped(x);
+    x = clamped(x);
     const Vec<float> magic = hn::Set(d, kMagic);
     const Vec<float> shifted = hn::MulAdd(x, factor, magic);
     const Vec<float> f = hn::MulSub(x, factor, hn::Sub(shifted, magic));
-    return hn::Mul(Polynomial(f), Power(shifted));
+    return hn::Mul(polynomial(f), power(shifted));
   }
 };
 
