@@ -179,7 +179,7 @@ struct ForwardRun {
     if (pages != nullptr) {
       const auto page = static_cast<std::size_t>(key_begin / kKeyChunk);
       const Index head = at.sequence.batch * g.key_heads + key_head;
-      t.key_rows = rows_of_page(pages->key[page], head, g.depth);
+      t.key_rows = rows_of_page(pages->key[page], head, g.key_depth);
       t.value_rows = rows_of_page(pages->value[page], head, g.value_depth);
     }
     t.depth = lowered.depth;
@@ -214,7 +214,7 @@ struct ForwardRun {
     return far;
   }
   void sum_far_rows(const Task& at, const State& s, double* max, double* sum, double* weighted, double* logit,
-                    double* most) {
+                    double* most, double* top_zero) {
     if constexpr (std::is_same_v<Real, float>) {
       with_task(at, 0, at.sequence.keys, s, [&](const ForwardTask<float>& t) {
         std::array<Index, kFarRows> numbers{};
@@ -234,6 +234,7 @@ struct ForwardRun {
             sum[r] = results[i].sum;
             logit[r] = results[i].sum_logit;
             most[r] = results[i].largest;
+            top_zero[r] = results[i].max;
           }
         }
       });
@@ -250,7 +251,7 @@ struct ForwardRun {
       const State& s = last;
       for (Index r = 0; r < at.rows; ++r) {
         const RowTotal total{s.max[r], s.sum[r], entropy ? s.sum_logit[r] : 0,
-                             largest ? static_cast<double>(s.largest[r]) : Partial::kNone};
+                             largest ? static_cast<double>(s.largest[r]) : Partial::kNone, 0};
         finish_row(at, r, total, s.weighted + r * width, s);
       }
       return;
@@ -280,7 +281,8 @@ struct ForwardRun {
         sum[r] = row.sum;
       }
     }
-    if (has_far_rows(at, last, sum)) sum_far_rows(at, last, max, sum, weighted, logit, most);
+    std::array<double, kQueryBlock> top_zero{};
+    if (has_far_rows(at, last, sum)) sum_far_rows(at, last, max, sum, weighted, logit, most, top_zero.data());
     for (Index r = 0; r < count; ++r) {
       Partial row{max[r], sum[r], {weighted + r * width, columns}};
       if (!options.sink.empty()) {
@@ -289,13 +291,15 @@ struct ForwardRun {
         if (entropy) logit[r] = merged_logits(row, logit[r], sink, 1, 0);
         merge_weight(row, sink, 1);
       }
-      finish_row(at, r, {row.max, row.sum, logit[r], most[r]}, row.weighted.data(), last);
+      finish_row(at, r, {row.max, row.sum, logit[r], most[r], top_zero[static_cast<std::size_t>(r)]},
+                 row.weighted.data(), last);
     }
   }
 
-  // What the chunks of a row make together, as in Partial, ForwardTask::sum_logit and ::largest.
+  // What the chunks of a row make together, as in Partial, ForwardTask::sum_logit and ::largest; the top
+  // logits count from top_zero.
   struct RowTotal {
-    double max, sum, sum_logit, largest;
+    double max, sum, sum_logit, largest, top_zero;
   };
 
   template <class X>
@@ -303,7 +307,7 @@ struct ForwardRun {
     const Index i = at.sequence.first_query + at.first + r % at.per_head;
     const Index at_row = (at.sequence.batch * g.heads + at.h + r / at.per_head) * g.queries + i;
     const bool seen = row.max != Partial::kNone;
-    const bool needs_lse = !result.lse.empty() || largest || top > 0;
+    const bool needs_lse = !result.lse.empty() || largest;
     const double lse = needs_lse ? log_sum_exp({row.max, row.sum}) : 0;
     const double scale = seen ? 1 / row.sum : 0;
     const auto average = [&](Index first, Real* to) {
@@ -324,15 +328,15 @@ struct ForwardRun {
     }
     if (largest) {
       // A NaN logit may have passed the maximum by; the row's lse has it.
-      const double weight = std::isnan(lse) ? lse : std::exp2(row.largest - lse * std::numbers::log2e);
+      const double weight = std::isnan(lse) ? lse : std::exp2(row.largest - row.max) / row.sum;
       result.largest.data()[at_row] = static_cast<Real>(seen ? weight : 0);
     }
     for (Index k = 0; k < top; ++k) {
       const Index found = last.top_key[r * top + k];
-      const double logit = static_cast<double>(last.top_logit[r * top + k]) * std::numbers::ln2;
+      const double above = static_cast<double>(last.top_logit[r * top + k]) + (row.top_zero - row.max);
       result.top_key.data()[at_row * top + k] = found < 0 ? -1 : found + at.sequence.first_key;
       result.top_weight.data()[at_row * top + k] =
-          found < 0 ? Real{0} : static_cast<Real>(std::exp(logit - lse));
+          found < 0 ? Real{0} : static_cast<Real>(std::exp2(above) / row.sum);
     }
   }
 

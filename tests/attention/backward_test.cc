@@ -75,6 +75,23 @@ TEST_P(Backward, AgreesWithTheReference) {
   }
 }
 
+// The only key a row sees weighs less than the rounding of the sink's logit, and its weight is dropped: lse
+// and out are those of a row that sees nothing, the gradient through lse is not.
+TEST(BackwardCases, AKeyLostBesideTheSinkStillHasItsGradient) {
+  for (const char* text : {"B=1 Hq=1 Hk=1 N=192 M=2 D=65 Dv=16 similarity=euclidean adaptive=key "
+                           "rotary=partial bias=relative_heads "
+                           "sink=one mask=times&array_rows dropout=0.3 dtype=float16 outputs=received "
+                           "upstream=lse layout=rows seed=15577",
+                           "B=1 Hq=1 Hk=1 N=47 M=23 D=9 Dv=33 similarity=laplace metric=matrix "
+                           "adaptive=query bias=array_column sink=one "
+                           "mask=ragged&causal dropout=0.3 dtype=float64 outputs=largest upstream=lse "
+                           "layout=unaligned data=spread "
+                           "seed=3882"}) {
+    const Case c = parse(text);
+    with_type(c.dtype, [&]<class T>() { check<T>(c); });
+  }
+}
+
 // --- Finite differences of the public call in double, along one random direction per input and parameter.
 
 double loss(const Case& c, const Values& v) {

@@ -4,9 +4,8 @@
 //   dP = dO V^T                     dS = P (dP - delta)      delta_i = sum_c dO_ic out_ic - dlse_i
 //   dV += P^T dO      dK += dX^T Q      dQ += dX K           dX = dS, or with terms dS dlogit/dx
 //
-// For the dot, the outer loop runs over tiles of keys, so that dK and dV of a tile stay in L1 while the
-// queries pass by in blocks of 96; P and dX of a block are 18 KB each in float. dQ is added to memory: one
-// load and store per tile. Other pairs: see BackwardDifferences.
+// What is common to all pairs is in backward_tile-inl.h, the dot in backward_products-inl.h. Here the other
+// pairs, and the choice among them.
 //
 // Re-included once per instruction set, by one file per type of number.
 
@@ -17,177 +16,13 @@
 #define KITH_BACKWARD_INL_H_
 #endif
 
-#include <algorithm>
-
-#include "attention/kernels/backward_scratch.h"
-#include "attention/kernels/slopes-inl.h"
-#include "attention/kernels/terms-inl.h"
-#include "attention/kernels/tile-inl.h"
+#include "attention/kernels/backward_products-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace kith::kernels {
 namespace HWY_NAMESPACE {
 
 static_assert(kDirectKeys % kTileKeys<float> == 0 && kDirectKeys % kTileKeys<double> == 0);
-
-// P of R queries against one tile of keys, also to `p_rows` [R][tile], and who sees what. With terms, x and
-// the logits are left in `spill`, [R][tile] each.
-template <class Real, Pair kPair, bool kTerms, Index R>
-HWY_INLINE void Weights(const BackwardTask<Real>& task, Index row, Index key, MaskPlan::Seen seen,
-                        Real* HWY_RESTRICT spill, Real* HWY_RESTRICT p_rows, std::uint64_t (&bits)[R],
-                        Vec<Real> (&p)[R][kVectors]) {
-  const Tag<Real> d;
-  constexpr Index kKeys = kTileKeys<Real>, kStep = kLanes<Real>;
-  const Real* key_tile = task.key_tiles + key / kKeys * task.depth * kKeys;
-  Accumulate<Real, kPair, R>(task.query + row * task.query_stride, task.query_stride, key_tile, task.depth,
-                             task.coefficient, p);
-  if constexpr (kTerms) {
-    for (Index r = 0; r < R; ++r) {
-      Real *x = spill + r * kKeys, *logits = spill + (R + r) * kKeys;
-      for (Index v = 0; v < kVectors; ++v) hn::Store(p[r][v], d, x + v * kStep);
-      ApplyTerms<Real>({*task.terms, task.factor, task.first_query + row + r, key, task.last_key}, x, logits);
-      for (Index v = 0; v < kVectors; ++v) p[r][v] = hn::Load(d, logits + v * kStep);
-    }
-  }
-  const Vec<Real> factor = hn::Set(d, kTerms ? Real{1} : task.factor);
-  HWY_UNROLL(8)
-  for (Index r = 0; r < R; ++r) {
-    // A row that sees nothing has lse -inf; any finite number does there, its bits are all 0.
-    const Real lse2 = task.lse2[row + r];
-    const Vec<Real> shift = hn::Set(d, lse2 == kMinusInfinity<Real> ? Real{0} : lse2);
-    bits[r] = lse2 == kMinusInfinity<Real> ? 0
-              : seen == MaskPlan::Seen::all
-                  ? ~std::uint64_t{0}
-                  : task.mask->bits(task.sequence, task.head, task.first_query + row + r, key, kKeys);
-    HWY_UNROLL(3)
-    for (Index v = 0; v < kVectors; ++v) {
-      // Rounding of huge logits must not lift a weight above 1. A NaN in the second operand of Min is kept.
-      const Vec<Real> logit = p[r][v];
-      p[r][v] = Exp2<Real>(hn::Min(hn::Zero(d), hn::MulSub(logit, factor, shift)));
-      // What a term hides stays out even where the row's lse is NaN.
-      if constexpr (kTerms) {
-        p[r][v] = hn::IfThenZeroElse(hn::Eq(logit, hn::Set(d, kMinusInfinity<Real>)), p[r][v]);
-      }
-      if (bits[r] != ~std::uint64_t{0}) p[r][v] = hn::IfThenElseZero(LaneMask<Real>(bits[r], v), p[r][v]);
-      hn::Store(p[r][v], d, p_rows + r * kKeys + v * kStep);
-    }
-  }
-}
-
-// P and dX of R queries against one tile of keys.
-template <class Real, Pair kPair, bool kTerms, Index R>
-void WeightTile(const BackwardTask<Real>& task, Index row, Index key, const Real* HWY_RESTRICT value_tile,
-                MaskPlan::Seen seen, Real* HWY_RESTRICT spill, Real* HWY_RESTRICT p_rows,
-                Real* HWY_RESTRICT ds_rows) {
-  const Tag<Real> d;
-  constexpr Index kKeys = kTileKeys<Real>, kStep = kLanes<Real>;
-  std::uint64_t bits[R];
-  {
-    Vec<Real> p[R][kVectors];
-    Weights<Real, kPair, kTerms, R>(task, row, key, seen, spill, p_rows + row * kKeys, bits, p);
-  }
-  Vec<Real> ds[R][kVectors];
-  Accumulate<Real, Pair::dot, R>(task.d_out + row * task.d_out_stride, task.d_out_stride, value_tile,
-                                 task.value_depth, nullptr, ds);
-  if constexpr (kTerms) {
-    for (Index r = 0; r < R; ++r) {
-      Real* ds_row = ds_rows + (row + r) * kKeys;
-      for (Index v = 0; v < kVectors; ++v) hn::Store(ds[r][v], d, ds_row + v * kStep);
-      PullRow<Real>(task, row + r, key, bits[r], spill + r * kKeys, spill + (R + r) * kKeys,
-                    p_rows + (row + r) * kKeys, ds_row);
-    }
-    return;
-  }
-  HWY_UNROLL(8)
-  for (Index r = 0; r < R; ++r) {
-    const Vec<Real> delta = hn::Set(d, task.delta[row + r]);
-    HWY_UNROLL(3)
-    for (Index v = 0; v < kVectors; ++v) {
-      const Index at = (row + r) * kKeys + v * kStep;
-      Vec<Real> x = hn::Mul(hn::Load(d, p_rows + at), hn::Sub(ds[r][v], delta));
-      if (bits[r] != ~std::uint64_t{0}) x = hn::IfThenElseZero(LaneMask<Real>(bits[r], v), x);
-      hn::Store(x, d, ds_rows + at);
-    }
-  }
-}
-
-// tile[columns][keys] += sum over rows of left[row][column] * right[row][keys].
-template <class Real>
-void AddOuterColumns(const Real* left, Index left_stride, Index columns, const Real* right, Index rows,
-                     Real* tile) {
-  constexpr Index kKeys = kTileKeys<Real>;
-  Index c = 0;
-  for (; c + kTileRows <= columns; c += kTileRows) {
-    AddWeightedBlock<Real, kTileRows, kVectors>(left + c, 1, left_stride, right, kKeys, rows,
-                                                tile + c * kKeys, kKeys);
-  }
-  for (; c < columns; ++c) {
-    AddWeightedBlock<Real, 1, kVectors>(left + c, 1, left_stride, right, kKeys, rows, tile + c * kKeys,
-                                        kKeys);
-  }
-}
-
-// The task's queries from `begin` on: their data start at row 0, as scratch rows do.
-template <class Real>
-BackwardTask<Real> From(const BackwardTask<Real>& task, Index begin) {
-  const Index row = begin - task.first_query;
-  BackwardTask<Real> block = task;
-  block.first_query = begin;
-  block.query += row * task.query_stride;
-  block.lse2 += row;
-  block.d_out += row * task.d_out_stride;
-  block.delta += row;
-  block.query_rows += row * task.query_rows_stride;
-  block.d_out_rows += row * task.d_out_rows_stride;
-  block.d_query += row * task.d_query_stride;
-  if (task.d_entropy != nullptr) block.d_entropy += row;
-  if (task.d_query_scale != nullptr) block.d_query_scale += row;
-  if (task.d_bias != nullptr) block.d_bias += row * task.d_bias_query_stride;
-  return block;
-}
-
-// P, dX and dV of up to kQueryBlock queries against one tile of keys.
-template <class Real, Pair kPair, bool kTerms>
-void WeighBlock(const BackwardTask<Real>& block, Index rows, Index key, MaskPlan::Seen seen, Real* spill,
-                Real* p_rows, Real* ds_rows) {
-  constexpr Index kKeys = kTileKeys<Real>;
-  const Index tile = key / kKeys, own_tile = (key - block.first_key) / kKeys;
-  const Real* value_tile = block.value_tiles + tile * block.value_depth * kKeys;
-  Index row = 0;
-  for (; row + kTileRows <= rows; row += kTileRows) {
-    WeightTile<Real, kPair, kTerms, kTileRows>(block, row, key, value_tile, seen, spill, p_rows, ds_rows);
-  }
-  for (; row < rows; ++row)
-    WeightTile<Real, kPair, kTerms, 1>(block, row, key, value_tile, seen, spill, p_rows, ds_rows);
-  AddOuterColumns<Real>(block.d_out_rows, block.d_out_rows_stride, block.value_depth, p_rows, rows,
-                        block.d_value_tiles + own_tile * block.value_depth * kKeys);
-}
-
-// Gradients through the dot, as matrix products. Keys outside: dK and dV of a tile stay in L1 while the
-// queries pass by.
-template <class Real, bool kTerms>
-void BackwardProducts(const BackwardTask<Real>& task) {
-  constexpr Index kKeys = kTileKeys<Real>;
-  Real* p_rows = task.scratch;
-  Real* spill = p_rows + BackwardScratch::kWeights;
-  Real* ds_rows = spill + BackwardScratch::kSpill;
-  for (Index key = task.first_key; key < task.last_key; key += kKeys) {
-    const Index keys = std::min(kKeys, task.last_key - key);
-    for (Index begin = task.first_query; begin < task.last_query; begin += kQueryBlock) {
-      const Index rows = std::min(kQueryBlock, task.last_query - begin);
-      const auto seen = task.mask->classify(task.sequence, task.head, begin, begin + rows, key, key + kKeys);
-      if (seen == MaskPlan::Seen::none) continue;
-      const BackwardTask<Real> block = From(task, begin);
-      WeighBlock<Real, Pair::dot, kTerms>(block, rows, key, seen, spill, p_rows, ds_rows);
-      if (task.pull_depth == 0) continue;
-      AddOuterColumns<Real>(block.query_rows, block.query_rows_stride, block.pull_depth, ds_rows, rows,
-                            task.d_key_tiles + (key - task.first_key) / kKeys * task.pull_depth * kKeys);
-      AddWeightedRows<Real>(ds_rows, kKeys, rows, task.key_rows + key * task.key_rows_stride,
-                            task.key_rows_stride, keys, round_up(task.pull_depth, kLanes<Real>),
-                            block.d_query, block.d_query_stride);
-    }
-  }
-}
 
 // What a column of a pair contributes to the gradient of its query and key, up to the caller's constant.
 // `tanh` is additive's, for the gradient of its coefficient.
@@ -206,7 +41,7 @@ HWY_INLINE Vec<Real> PairSlope(Vec<Real> q, Vec<Real> k, Vec<Real> coefficient, 
   }
 }
 
-// C columns of sum_j dX slope for `rows` queries, kept in lanes [C][kQueryBlock][kLanes], and of sum_i dX
+// C columns of sum_j dX slope for `rows` queries, kept in lanes [C][kDifferenceRows][kLanes], and of sum_i dX
 // slope for a tile of keys.
 template <class Real, Pair kPair, Index C>
 HWY_INLINE void AddDifferences(const Real* HWY_RESTRICT query, Index query_stride,
@@ -233,7 +68,7 @@ HWY_INLINE void AddDifferences(const Real* HWY_RESTRICT query, Index query_strid
     HWY_UNROLL(4)
     for (Index c = 0; c < C; ++c) {
       const Vec<Real> q = hn::Set(d, query[r * query_stride + c]);
-      Real* lane = lanes + (c * kQueryBlock + r) * kStep;
+      Real* lane = lanes + (c * kDifferenceRows + r) * kStep;
       Vec<Real> sum = hn::Load(d, lane);
       HWY_UNROLL(3)
       for (Index v = 0; v < kVectors; ++v) {
@@ -260,26 +95,53 @@ HWY_INLINE void AddDifferences(const Real* HWY_RESTRICT query, Index query_strid
   }
 }
 
-// The same C columns for one block of queries and the keys whose dX are at hand.
+// to[c] += the sum of the lanes of sums[c * step], for C columns.
+template <class Real, Index C>
+HWY_INLINE void AddLaneSums(const Real* HWY_RESTRICT sums, Index step, Real* HWY_RESTRICT to) {
+  const Tag<Real> d;
+#if HWY_TARGET != HWY_SCALAR
+  if constexpr (C == 4 && std::is_same_v<Real, float> && kLanes<Real> == 16) {
+    // Two transpositions inside blocks of four lanes, whose sums the halves then add.
+    const hn::Repartition<std::uint64_t, Tag<Real>> du;
+    Vec<Real> x[4];
+    for (Index c = 0; c < 4; ++c) x[c] = hn::Load(d, sums + c * step);
+    const Vec<Real> a = hn::Add(hn::InterleaveLower(d, x[0], x[1]), hn::InterleaveUpper(d, x[0], x[1]));
+    const Vec<Real> b = hn::Add(hn::InterleaveLower(d, x[2], x[3]), hn::InterleaveUpper(d, x[2], x[3]));
+    const auto a64 = hn::BitCast(du, a), b64 = hn::BitCast(du, b);
+    const Vec<Real> blocks = hn::Add(hn::BitCast(d, hn::InterleaveLower(du, a64, b64)),
+                                     hn::BitCast(d, hn::InterleaveUpper(du, a64, b64)));
+    const hn::Half<Tag<Real>> half;
+    const hn::Half<decltype(half)> quarter;
+    const auto two = hn::Add(hn::LowerHalf(half, blocks), hn::UpperHalf(half, blocks));
+    const auto one = hn::Add(hn::LowerHalf(quarter, two), hn::UpperHalf(quarter, two));
+    hn::StoreU(hn::Add(hn::LoadU(quarter, to), one), quarter, to);
+    return;
+  }
+#endif
+  for (Index c = 0; c < C; ++c) to[c] += hn::GetLane(hn::SumOfLanes(d, hn::Load(d, sums + c * step)));
+}
+
+// The same C columns for one block of queries and the keys whose dX are at hand, some rows at a time: their
+// sums in lanes (8 KB) stay in L1 while the keys pass by.
 template <class Real, Pair kPair, Index C>
 void AddDifferenceColumns(const BackwardTask<Real>& task, const BackwardTask<Real>& block, Index rows,
                           Index column, Index first_key, Index last_key, const Real* ds_rows, Real* lanes) {
-  const Tag<Real> d;
   constexpr Index kKeys = kTileKeys<Real>, kStep = kLanes<Real>;
-  std::fill_n(lanes, C * kQueryBlock * kStep, Real{0});
-  for (Index key = first_key; key < last_key; key += kKeys) {
-    AddDifferences<Real, kPair, C>(
-        block.query_rows + column, block.query_rows_stride,
-        task.finite_key_tiles + (key / kKeys * task.depth + column) * kKeys,
-        task.coefficient == nullptr ? nullptr : task.coefficient + column,
-        ds_rows + (key - first_key) * kQueryBlock, rows, lanes,
-        task.d_key_tiles + ((key - task.first_key) / kKeys * task.depth + column) * kKeys,
-        task.d_coefficient == nullptr ? nullptr : task.d_coefficient + column);
-  }
-  for (Index c = 0; c < C; ++c) {
-    for (Index r = 0; r < rows; ++r) {
-      block.d_query[r * task.d_query_stride + column + c] +=
-          hn::GetLane(hn::SumOfLanes(d, hn::Load(d, lanes + (c * kQueryBlock + r) * kStep)));
+  for (Index row = 0; row < rows; row += kDifferenceRows) {
+    const Index count = std::min(kDifferenceRows, rows - row);
+    std::fill_n(lanes, C * kDifferenceRows * kStep, Real{0});
+    for (Index key = first_key; key < last_key; key += kKeys) {
+      AddDifferences<Real, kPair, C>(
+          block.query_rows + row * block.query_rows_stride + column, block.query_rows_stride,
+          task.finite_key_tiles + ((key - task.key_base) / kKeys * task.depth + column) * kKeys,
+          task.coefficient == nullptr ? nullptr : task.coefficient + column,
+          ds_rows + (key - first_key) * kBackwardQueries + row * kKeys, count, lanes,
+          task.d_key_tiles + ((key - task.first_key) / kKeys * task.depth + column) * kKeys,
+          task.d_coefficient == nullptr ? nullptr : task.d_coefficient + column);
+    }
+    for (Index r = 0; r < count; ++r) {
+      AddLaneSums<Real, C>(lanes + r * kStep, kDifferenceRows * kStep,
+                           block.d_query + (row + r) * task.d_query_stride + column);
     }
   }
 }
@@ -287,6 +149,11 @@ void AddDifferenceColumns(const BackwardTask<Real>& task, const BackwardTask<Rea
 // Gradients through differences, as sums pair by pair: products would have to subtract q sum dS from sum dS
 // k, which loses digits far from the origin and where a query nearly hits a key; and what is no product has
 // no other way. dX of a block of queries and kDirectKeys keys is kept, since every few columns read it again.
+//
+// A row and 4 columns x 3 vectors of keys are 12 subtractions, which have pipes of their own on Zen, and 24
+// FMAs for 7 loads and broadcasts and 4 loads and stores of sums in lanes. With all 96 queries of a block at
+// once those sums (24 KB) and dX (18 KB) went through L2 for every tile; 32 at a time, and the lanes of 4
+// columns added together, gained 5 points of the FMA peak. Prefetching the next tile's dX gained nothing.
 template <class Real, Pair kPair, bool kTerms>
 void BackwardDifferences(const BackwardTask<Real>& task) {
   constexpr Index kKeys = kTileKeys<Real>;
@@ -294,22 +161,28 @@ void BackwardDifferences(const BackwardTask<Real>& task) {
   Real* p_rows = task.scratch;
   Real* spill = p_rows + BackwardScratch::kWeights;
   Real* lanes = spill + BackwardScratch::kSpill;
-  Real* ds_rows = lanes + BackwardScratch::kColumns;  // [tile][kQueryBlock][kKeys]
-  for (Index begin = task.first_query; begin < task.last_query; begin += kQueryBlock) {
-    const Index rows = std::min(kQueryBlock, task.last_query - begin);
+  Real* ds_rows = lanes + BackwardScratch::kColumns;  // [tile][kBackwardQueries][kKeys]
+  if (!task.add_key) {
+    const Index keys = round_up(task.last_key - task.first_key, kKeys);
+    std::fill_n(task.d_key_tiles, keys * task.pull_depth, Real{0});
+    std::fill_n(task.d_value_tiles, keys * task.value_depth, Real{0});
+  }
+  for (Index begin = task.first_query; begin < task.last_query; begin += kBackwardQueries) {
+    const Index rows = std::min(kBackwardQueries, task.last_query - begin);
     const BackwardTask<Real> block = From(task, begin);
+    if (!task.add_query) std::fill_n(block.d_query, rows * task.d_query_stride, Real{0});
     for (Index first = task.first_key; first < task.last_key; first += kDirectKeys) {
       const Index last = std::min(first + kDirectKeys, task.last_key);
       bool any = false;
       for (Index key = first; key < last; key += kKeys) {
         const auto seen =
             task.mask->classify(task.sequence, task.head, begin, begin + rows, key, key + kKeys);
-        Real* ds = ds_rows + (key - first) * kQueryBlock;
+        Real* ds = ds_rows + (key - first) * kBackwardQueries;
         if (seen == MaskPlan::Seen::none) {
           std::fill_n(ds, rows * kKeys, Real{0});
         } else {
           any = true;
-          WeighBlock<Real, kPair, kTerms>(block, rows, key, seen, spill, p_rows, ds);
+          WeighBlock<Real, kPair, kTerms>(block, rows, key, seen, true, spill, p_rows, ds);
         }
       }
       if (!any) continue;
@@ -324,11 +197,11 @@ void BackwardDifferences(const BackwardTask<Real>& task) {
   }
 }
 
-// Without terms only the two pairs that most calls are made of have a path of their own, in float.
+// Without terms only the pairs that most calls are made of have a path of their own.
 template <class Real>
 void BackwardAny(const BackwardTask<Real>& task) {
+  if (task.terms == nullptr && task.pair == Pair::dot) return BackwardProducts<Real, false>(task);
   if constexpr (std::is_same_v<Real, float>) {
-    if (task.terms == nullptr && task.pair == Pair::dot) return BackwardProducts<Real, false>(task);
     if (task.terms == nullptr && task.pair == Pair::squared) {
       return BackwardDifferences<Real, Pair::squared, false>(task);
     }
@@ -355,8 +228,8 @@ void WeighTile(const BackwardTask<Real>& task, Index row, Index key, MaskPlan::S
   constexpr Index kKeys = kTileKeys<Real>;
   Real* p_rows = task.scratch;
   std::uint64_t bits[R];
-  Vec<Real> p[R][kVectors];
-  Weights<Real, kPair, true, R>(task, row, key, seen, p_rows + BackwardScratch::kWeights, p_rows, bits, p);
+  for (Index r = 0; r < R; ++r) bits[r] = SeenBits(task, row + r, key, seen);
+  WeighTermRows<Real, kPair, R>(task, row, key, bits, p_rows + BackwardScratch::kWeights, p_rows);
   for (Index r = 0; r < R; ++r) {
     std::copy_n(p_rows + r * kKeys, std::min(kKeys, task.last_key - key),
                 weights + (row + r) * stride + (key - task.first_key));

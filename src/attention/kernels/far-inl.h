@@ -208,32 +208,37 @@ class FarPass {
         cut < static_cast<double>(kMost) ? static_cast<float>(cut) : std::numeric_limits<float>::infinity();
   }
 
-  double logit_of(Index key) {
-    const KeyTile<float> tile =
-        TileAt<float, true>(*task_, s_, key / kKeys * kKeys, key / kKeyBlock * kKeyBlock);
-    double x = 0;
-    for (Index c = 0; c < task_->depth; ++c) {
-      const double difference =
-          static_cast<double>(query_[c]) - static_cast<double>(tile.keys[c * kKeys + key % kKeys]);
-      x += difference * difference;
-    }
-    return factor_ * x;
-  }
-
-  // The logits of the row's list anew; equal ones by ascending key.
+  // The row's list anew, relative to max_: float logits far from all keys may tie where the keys do not.
   void order_top() {
-    float* logit = task_->top.logit + row_ * task_->top.top;
-    Index* key = task_->top.key + row_ * task_->top.top;
-    for (Index n = 0; n < task_->top.top && key[n] >= 0; ++n) {
-      const auto exact = static_cast<float>(logit_of(key[n]));
-      const Index own = key[n];
-      Index at = n;
-      for (; at > 0 && (exact > logit[at - 1] || (exact == logit[at - 1] && own < key[at - 1])); --at) {
-        logit[at] = logit[at - 1];
-        key[at] = key[at - 1];
+    const int top = task_->top.top;
+    float* logit = task_->top.logit + row_ * top;
+    Index* key = task_->top.key + row_ * top;
+    std::fill_n(logit, top, kMinusInfinity<float>);
+    std::fill_n(key, top, Index{-1});
+    for (Index first = 0; first < task_->key_end; first += kKeys) {
+      const std::uint64_t bits = bits_of(first);
+      if (bits == 0) continue;
+      const KeyTile<float> tile = TileAt<float, true>(*task_, s_, first, first / kKeyBlock * kKeyBlock);
+      for (Index j = 0; j < kKeys; ++j) {
+        if ((bits >> j & 1) == 0) continue;
+        double x = 0;
+        for (Index c = 0; c < task_->depth; ++c) {
+          const double difference =
+              static_cast<double>(query_[c]) - static_cast<double>(tile.keys[c * kKeys + j]);
+          x += difference * difference;
+        }
+        const double above =
+            std::max(factor_ * x - max_, -static_cast<double>(std::numeric_limits<float>::max()));
+        const auto own = static_cast<float>(above);
+        int at = top - 1;
+        if (!(own > logit[at])) continue;
+        for (; at > 0 && own > logit[at - 1]; --at) {
+          logit[at] = logit[at - 1];
+          key[at] = key[at - 1];
+        }
+        logit[at] = own;
+        key[at] = first + j;
       }
-      logit[at] = exact;
-      key[at] = own;
     }
   }
 

@@ -203,16 +203,16 @@ struct FarRow {
 };
 constexpr Index kFarRows = 8;  ///< that share a pass over the keys
 /// `count` rows of a task, at most kFarRows, over all keys of the sequence, in double; `factor` is the task's
-/// before rounding. The rows' lists of largest logits, if any, are put right in place.
+/// before rounding. The rows' lists of largest logits, if any, are put right in place, relative to FarRow::max.
 void sum_far_rows(const ForwardTask<float>& task, double factor, const Index* rows, Index count,
                   FarRow* results);
 
 /// One tile-aligned range of keys against a range of queries of one query head, for the gradients.
 ///
 /// P = weights, dS = P (dP - delta - d_entropy (logit2 - lse2)) with dP = sum_c d_out v (times dropout), the
-/// gradient of the logit; dX = dS dlogit/dx, the gradient of x, in natural units. With Terms, and always
-/// in double, dX is whole; without, it is dS and the caller multiplies by its constant factor. What is summed
-/// from it:
+/// gradient of the logit; dX = dS dlogit/dx, the gradient of x, in natural units. With Terms, and in double
+/// for all pairs but the dot, dX is whole; without, it is dS and the caller multiplies by its constant factor.
+/// What is summed from it:
 ///   dot       d_query += sum dX k                  d_key += sum dX q
 ///   squared   d_query += sum dX (q - k)            d_key += sum dX (q - k)     (caller: times 2 and -2)
 ///   absolute  d_query += sum dX sign(q - k)        d_key += sum dX sign(q - k) (caller: times 1 and -1)
@@ -226,7 +226,8 @@ struct BackwardTask {
   const Real* coefficient = nullptr;
   const Real* query = nullptr;  ///< [rows][depth], as the logits need them
   Index query_stride = 0;
-  const Real* key_tiles = nullptr;  ///< the whole sequence's
+  const Real* key_tiles = nullptr;  ///< these, value_tiles, finite_key_tiles and key_rows from key `key_base` on
+  Index key_base = 0;
   const Real* d_out = nullptr;      ///< [rows][value_depth]
   Index d_out_stride = 0;
   const Real* value_tiles = nullptr;
@@ -250,7 +251,11 @@ struct BackwardTask {
   Index first_query = 0, last_query = 0;  ///< into the mask; row pointers above are at first_query
   Index first_key = 0, last_key = 0;      ///< first_key at a tile
   Real* scratch = nullptr;                ///< backward_scratch() numbers
-  /// d_query [rows][d_query_stride] is added to; d_key and d_value tiles ([tile][depth][tile_keys]) too.
+  /// d_query [rows][d_query_stride], d_key and d_value tiles ([tile][depth][tile_keys]) are written, or added to
+  /// where the caller says so.
+  bool add_query = false, add_key = false;
+  /// d_query of kBackwardQueries rows, from first_query on, that see none of the task's keys is not written.
+  bool skip_unseen = false;
   Real* d_query = nullptr;
   Index d_query_stride = 0;
   Real* d_key_tiles = nullptr;    ///< [tile from first_key][pull_depth][tile_keys]
