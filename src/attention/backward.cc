@@ -298,17 +298,12 @@ struct BackwardRun {
 
   // Entries of d_out that are not finite were taken as 0 in dV; they reach exactly the keys their row sees.
   void spread_non_finite(const Head& head, Index q) {
-    const HeadRows<Real> rows = in.d_out(head, q), queries = in.queries(head, q);
-    const Terms<Real> terms = in.arrays.terms(head.number, in.head_of(head, q));
+    const HeadRows<Real> rows = in.d_out(head, q);
     for (Index i = 0; i < head.s.queries; ++i) {
       const Real* d = rows.data + i * rows.stride;
       if (std::all_of(d, d + width, [](Real x) { return std::isfinite(x); })) continue;
       for (Index j = 0; j < head.s.keys; ++j) {
-        if (!in.plan.visible(head.number, in.head_of(head, q), i, j)) continue;
-        if (in.with_terms && in.arrays.hides(terms, i, j, queries.data + i * queries.stride,
-                                             head.keys.data + j * head.keys.stride, 1)) {
-          continue;
-        }
+        if (!in.plan.visible(head.number, in.head_of(head, q), i, j) || in.hides(head, q, i, j)) continue;
         Real* d_value = &gradients.value(head.s.batch, head.h, head.s.first_key + j, 0);
         for (Index c = 0; c < width; ++c) {
           if (std::isfinite(d[c])) continue;
@@ -323,7 +318,7 @@ struct BackwardRun {
   // A head from beginning to end.
   void run_head(Head& head) {
     for (Index part = 0; part < in.parts(); ++part) in.prepare(head, part);
-    in.find_origin(head);
+    in.finish_preparing(head);
     for (Index q = 0; q < g.group(); ++q) {
       for (Index first = 0; first < head.s.queries; first += sizes.stretch) {
         const Index last = std::min(head.s.queries, first + sizes.stretch);
@@ -347,7 +342,7 @@ struct BackwardRun {
     const auto head = [&](Index i) -> Head& { return heads[static_cast<std::size_t>(i)]; };
     const Index parts = in.parts();
     parallel_for(threads, count * parts, [&](Index task) { in.prepare(head(task / parts), task % parts); });
-    parallel_for(threads, count, [&](Index i) { in.find_origin(head(i)); });
+    parallel_for(threads, count, [&](Index i) { in.finish_preparing(head(i)); });
     for (Index q = 0; q < g.group(); ++q) {
       for (Index first = 0; first < sizes.queries; first += sizes.stretch) run_stretch(count, q, first);
       parallel_for(threads, count, [&](Index i) { finish_query_head(head(i), q); });

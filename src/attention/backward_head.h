@@ -10,6 +10,12 @@
 
 namespace kith {
 
+/// A row that looks as if it saw nothing but the sink.
+struct SinkRow {
+  Index query;
+  double delta, d_entropy;
+};
+
 /// Memory of the call, most of it as large as the longest sequence needs. width: columns of the values and,
 /// behind them, of their squares where gradients flow through the second moment.
 template <class Real>
@@ -45,6 +51,7 @@ struct BackwardHead {
   /// from its first on and of each query head.
   HeadRows<Real> keys{}, values{};
   std::vector<HeadRows<Real>> key_pull{}, query_pull{}, d_out_pull{};
+  std::vector<std::vector<SinkRow>> sink_rows{};  // of each query head
   ParameterHead parameters{};
 
   Index first_key(Index group) const { return group * group_keys; }

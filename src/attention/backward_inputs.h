@@ -48,6 +48,7 @@ struct BackwardInputs {
     const Index rows = g.group() * queries, tiles = kernels::tile_count<Real>(keys);
     head.key_pull.resize(static_cast<std::size_t>(groups));
     head.query_pull.resize(static_cast<std::size_t>(g.group()));
+    head.sink_rows.resize(static_cast<std::size_t>(g.group()));
     head.d_out_pull.resize(static_cast<std::size_t>(g.group()));
     head.mapped_keys = memory.take<Real>(key_rows.in_place() ? 0 : keys * pull);
     head.mapped_queries = memory.take<Real>(query_rows.in_place() ? 0 : rows * pull);
@@ -78,7 +79,15 @@ struct BackwardInputs {
     return head.d_out_pull[static_cast<std::size_t>(q)].data == d_out(head, q).data;
   }
 
-  /// Preparation of keys, values and each query head, which may run at the same time; then the origin.
+  /// Whether a term hides key j from query i though the mask does not.
+  bool hides(const Head& head, Index q, Index i, Index j) const {
+    if (!with_terms) return false;
+    const HeadRows<Real> rows = queries(head, q);
+    return arrays.hides(arrays.terms(head.number, head_of(head, q)), i, j, rows.data + i * rows.stride,
+                        head.keys.data + j * head.keys.stride, 1);
+  }
+
+  /// Preparation of keys, values and each query head, which may run at the same time; then finish_preparing.
   Index parts() const { return 2 + g.group(); }
   void prepare(Head& head, Index part) const {
     if (part == 0) {
@@ -112,23 +121,20 @@ struct BackwardInputs {
                               head.value_tiles + columns * width);
   }
 
-  /// Differences do not change when one point is taken from all rows; near the rows it saves digits. A row
-  /// that sees a key serves: what is masked must not move a sum's rounding.
-  void find_origin(Head& head) const {
-    head.has_origin = false;
-    if (!differences || lowered.pair == kernels::Pair::additive) return;
-    for (Index row = 0; row < g.group() * head.s.queries; ++row) {
-      if (!std::isfinite(head.lse2[row])) continue;
-      const Index q = row / head.s.queries, i = row % head.s.queries;
-      const HeadRows<T> raw = query_rows.raw(head.s, head_of(head, q));
-      if (!all_finite(HeadRows<T>{raw.data + i * raw.stride, raw.stride}, 1, g.depth)) continue;
-      for (Index c = 0; c < g.depth; ++c)
-        head.origin[c] = static_cast<double>(static_cast<Real>(raw.data[i * raw.stride + c]));
-      const HeadRows<Real>& pulled = head.query_pull[static_cast<std::size_t>(q)];
-      head.mapped_origin = pulled.data + i * pulled.stride;
-      head.has_origin = true;
-      return;
+  void finish_preparing(Head& head) const {
+    for (Index q = 0; q < g.group(); ++q) {
+      for (const SinkRow& row : head.sink_rows[static_cast<std::size_t>(q)]) {
+        const Index i = row.query, at = head.s.first_query + i, h = head_of(head, q);
+        if (sees_a_key(head, q, i)) {
+          pull_sink(head, q, at, row);
+          continue;
+        }
+        head.lse2[q * head.s.queries + i] = -std::numeric_limits<Real>::infinity();
+        if (upstream.lse.data != nullptr)
+          head.parameters.sink[q] += static_cast<double>(upstream.lse(head.s.batch, h, at));
+      }
     }
+    find_origin(head);
   }
 
  private:
@@ -159,6 +165,7 @@ struct BackwardInputs {
 
   void prepare_queries(Head& head, Index q) const {
     const Index h = head_of(head, q), rows = head.s.queries;
+    head.sink_rows[static_cast<std::size_t>(q)].clear();
     const HeadRows<Real> mapped = query_rows.apply(head.s, h, mapped_queries(head, q));
     head.query_pull[static_cast<std::size_t>(q)] =
         finite(mapped, rows, pull, head.query_rows + q * rows * pull_stride, pull_stride);
@@ -209,33 +216,55 @@ struct BackwardInputs {
     head.delta[row] = static_cast<Real>(delta);
     head.lse2[row] = static_cast<Real>(lse * std::numbers::log2e);
     if (options.sink.empty()) return;
-    const double sink = options.sink[entry_of(options.sink, h)];
-    if (sees_sink_alone(head, q, i, sink)) {
-      head.lse2[row] = -std::numeric_limits<Real>::infinity();
-      if (upstream.lse.data != nullptr)
-        head.parameters.sink[q] += static_cast<double>(upstream.lse(b, h, at));
-      return;
+    const SinkRow sink_row{i, delta, d_entropy};
+    if (like_sink_alone(result.lse(b, h, at), options.sink[entry_of(options.sink, h)],
+                        &result.out(b, h, at, 0))) {
+      head.sink_rows[static_cast<std::size_t>(q)].push_back(sink_row);
+    } else {
+      pull_sink(head, q, at, sink_row);
     }
-    const double weight = sink == -HUGE_VAL ? 0 : std::exp(sink - lse);
-    if (weight != 0) head.parameters.sink[q] -= weight * (delta + d_entropy * (sink - lse));
   }
 
-  // A row whose keys are all hidden has the sink's logit for its lse, as the forward pass rounds it; so has
-  // one whose keys all weigh less than its rounding. Nothing but d_lse reaches the sink there, whatever the
-  // row holds.
-  bool sees_sink_alone(const Head& head, Index q, Index i, double sink) const {
-    const Index b = head.s.batch, h = head_of(head, q), at = head.s.first_query + i;
-    if (result.lse(b, h, at) != static_cast<Real>(sink * std::numbers::log2e * std::numbers::ln2))
-      return false;
-    const Real* out = &result.out(b, h, at, 0);
-    if (!std::all_of(out, out + g.value_depth, [](Real x) { return x == 0; })) return false;
-    // Which keys a compact kernel hides is not known yet: there a sum of 0 decides.
-    if (!lowered.linear_or_root() && lowered.map != kernels::Map::inverse_distance) return true;
-    const kernels::Terms<Real> terms = arrays.terms(head.number, h);
-    for (Index j = 0; j < head.s.keys; ++j) {
-      if (plan.visible(head.number, h, i, j) && !arrays.hides(terms, i, j, nullptr, nullptr, 0)) return false;
+  void pull_sink(Head& head, Index q, Index at, const SinkRow& row) const {
+    const double sink = options.sink[entry_of(options.sink, head_of(head, q))];
+    const auto lse = static_cast<double>(result.lse(head.s.batch, head_of(head, q), at));
+    const double weight = sink == -HUGE_VAL ? 0 : std::exp(sink - lse);
+    if (weight != 0) head.parameters.sink[q] -= weight * (row.delta + row.d_entropy * (sink - lse));
+  }
+
+  // A row whose keys are all hidden has the sink's logit for its lse, as the forward pass rounds it, and its
+  // out is 0. Nothing but d_lse reaches the sink there, whatever the row holds. So has one whose keys all
+  // weigh less than that rounding, or are dropped: only its keys tell.
+  bool like_sink_alone(Real lse, double sink, const Real* out) const {
+    return lse == static_cast<Real>(sink * std::numbers::log2e * std::numbers::ln2) &&
+           std::all_of(out, out + g.value_depth, [](Real x) { return x == 0; });
+  }
+  bool sees_a_key(const Head& head, Index q, Index i) const {
+    const Index h = head_of(head, q), keys = head.s.keys;
+    if (keys == 0 || plan.classify(head.number, h, i, i + 1, 0, keys) == MaskPlan::Seen::none) return false;
+    for (Index j = 0; j < keys; ++j) {
+      if (plan.visible(head.number, h, i, j) && !hides(head, q, i, j)) return true;
     }
-    return true;
+    return false;
+  }
+
+  // Differences do not change when one point is taken from all rows; near the rows it saves digits. A row
+  // that sees a key serves: what is masked must not move a sum's rounding.
+  void find_origin(Head& head) const {
+    head.has_origin = false;
+    if (!differences || lowered.pair == kernels::Pair::additive) return;
+    for (Index row = 0; row < g.group() * head.s.queries; ++row) {
+      if (!std::isfinite(head.lse2[row])) continue;
+      const Index q = row / head.s.queries, i = row % head.s.queries;
+      const HeadRows<T> raw = query_rows.raw(head.s, head_of(head, q));
+      if (!all_finite(HeadRows<T>{raw.data + i * raw.stride, raw.stride}, 1, g.depth)) continue;
+      for (Index c = 0; c < g.depth; ++c)
+        head.origin[c] = static_cast<double>(static_cast<Real>(raw.data[i * raw.stride + c]));
+      const HeadRows<Real>& pulled = head.query_pull[static_cast<std::size_t>(q)];
+      head.mapped_origin = pulled.data + i * pulled.stride;
+      head.has_origin = true;
+      return;
+    }
   }
 };
 

@@ -307,8 +307,6 @@ struct ForwardRun {
     const Index i = at.sequence.first_query + at.first + r % at.per_head;
     const Index at_row = (at.sequence.batch * g.heads + at.h + r / at.per_head) * g.queries + i;
     const bool seen = row.max != Partial::kNone;
-    const bool needs_lse = !result.lse.empty() || largest;
-    const double lse = needs_lse ? log_sum_exp({row.max, row.sum}) : 0;
     const double scale = seen ? 1 / row.sum : 0;
     const auto average = [&](Index first, Real* to) {
       for (Index c = 0; c < g.value_depth; ++c) {
@@ -320,15 +318,17 @@ struct ForwardRun {
     if (position) {
       result.position.data()[at_row] = static_cast<Real>(static_cast<double>(weighted[width - 1]) * scale);
     }
-    if (!result.lse.empty()) result.lse.data()[at_row] = static_cast<Real>(lse);
+    if (!result.lse.empty()) {
+      result.lse.data()[at_row] = static_cast<Real>(log_sum_exp({row.max, row.sum}));
+    }
     if (entropy) {
       const double bits = seen ? std::log2(row.sum) - row.sum_logit / row.sum : 0;
       // A row with one key has entropy 0; rounding must not take it below.
       result.entropy.data()[at_row] = static_cast<Real>(bits < 0 ? 0 : bits * std::numbers::ln2);
     }
     if (largest) {
-      // A NaN logit may have passed the maximum by; the row's lse has it.
-      const double weight = std::isnan(lse) ? lse : std::exp2(row.largest - row.max) / row.sum;
+      // A NaN logit may have passed the maximum by; the row's sum has it.
+      const double weight = std::exp2(row.largest - row.max) / row.sum;
       result.largest.data()[at_row] = static_cast<Real>(seen ? weight : 0);
     }
     for (Index k = 0; k < top; ++k) {

@@ -119,13 +119,14 @@ class Points {
   }
   points::Task& task() { return task_; }
 
-  static bool finite(Points& points, const Geometry& g) {
-    for (Index b = 0; b < g.batch; ++b) {
-      for (Index h = 0; h < g.key_heads; ++h) {
-        if (!points.take_keys(b, h)) return false;
+  /// Takes every head in turn.
+  bool finite() {
+    for (Index b = 0; b < g_.batch; ++b) {
+      for (Index h = 0; h < g_.key_heads; ++h) {
+        if (!take_keys(b, h)) return false;
       }
-      for (Index h = 0; h < g.heads; ++h) {
-        if (!points.take_queries(b, h)) return false;
+      for (Index h = 0; h < g_.heads; ++h) {
+        if (!take_queries(b, h)) return false;
       }
     }
     return true;
@@ -144,8 +145,8 @@ class Points {
   points::Task task_;
 };
 
+/// Of a task that all methods but direct can do, by the depth they are for.
 Method cheapest(const points::Task& task) {
-  if (static_cast<double>(task.queries) * static_cast<double>(task.keys) <= kFewPairs) return Method::direct;
   Method best = Method::direct;
   double least = direct_seconds(task);
   const auto offer = [&](Method method, double seconds) {
@@ -161,7 +162,7 @@ Method cheapest(const points::Task& task) {
     const points::PlaneCost cost = points::plane_cost(task);
     if (cost.possible) offer(Method::plane, cost.seconds);
   }
-  if (task.depth <= kMostSkipDepth) offer(Method::skip, skip_seconds(task));
+  offer(Method::skip, skip_seconds(task));
   return best;
 }
 
@@ -233,7 +234,7 @@ Method choose_method(const Geometry& g, const View<const T, 4>& query, const Vie
     }
     if (g.batch * g.heads == 0 || g.queries == 0 || g.keys == 0) return Method::direct;
     Points points(g, query, key, value, options, threads);
-    if (!Points::finite(points, g)) return refuse("finite queries, keys and values");
+    if (!points.finite()) return refuse("finite queries, keys and values");
     return forced ? asked : cheapest(points.task());
   }
 }
