@@ -108,24 +108,6 @@ HWY_INLINE void WeighRows(const BackwardTask<Real>& block, Index row, const Real
   }
 }
 
-/// acc[r][v] += sum over the depth of a row and the keys of a tile.
-template <class Real, Index R, Index V>
-HWY_INLINE void AddDots(const Real* HWY_RESTRICT rows, Index stride, const Real* HWY_RESTRICT tile,
-                        Index depth, Vec<Real> (&acc)[R][V]) {
-  const Tag<Real> d;
-  for (Index c = 0; c < depth; ++c) {
-    Vec<Real> key[V];
-    HWY_UNROLL(3)
-    for (Index v = 0; v < V; ++v) key[v] = hn::Load(d, tile + c * kTileKeys<Real> + v * kLanes<Real>);
-    HWY_UNROLL(8)
-    for (Index r = 0; r < R; ++r) {
-      const Vec<Real> x = hn::Set(d, rows[r * stride + c]);
-      HWY_UNROLL(3)
-      for (Index v = 0; v < V; ++v) acc[r][v] = hn::MulAdd(x, key[v], acc[r][v]);
-    }
-  }
-}
-
 /// dX of the same: P (dP - delta), the sum of dP beginning at -delta.
 template <class Real, Index R, Index V, bool kMasked>
 HWY_INLINE void PullRows(const BackwardTask<Real>& block, Index row, const Real* HWY_RESTRICT value_tile,

@@ -128,6 +128,24 @@ HWY_INLINE hn::Mask<Tag<Real>> LaneMask(std::uint64_t bits, Index vector) {
   return hn::LoadMaskBits(Tag<Real>(), bytes);
 }
 
+/// acc[r][v] += sum over the depth of the products of a row and the keys of a tile.
+template <class Real, Index R, Index V>
+HWY_INLINE void AddDots(const Real* HWY_RESTRICT rows, Index stride, const Real* HWY_RESTRICT tile,
+                        Index depth, Vec<Real> (&acc)[R][V]) {
+  const Tag<Real> d;
+  for (Index c = 0; c < depth; ++c) {
+    Vec<Real> key[V];
+    HWY_UNROLL(3)
+    for (Index v = 0; v < V; ++v) key[v] = hn::Load(d, tile + c * kTileKeys<Real> + v * kLanes<Real>);
+    HWY_UNROLL(8)
+    for (Index r = 0; r < R; ++r) {
+      const Vec<Real> x = hn::Set(d, rows[r * stride + c]);
+      HWY_UNROLL(3)
+      for (Index v = 0; v < V; ++v) acc[r][v] = hn::MulAdd(x, key[v], acc[r][v]);
+    }
+  }
+}
+
 /// acc[r][v] = sum over the depth of what kPair makes of q_r and k_v: one chain per pair in ascending depth,
 /// so a pair's bits do not depend on R. `query` rows are `stride` apart; `coefficient` is additive's u. V:
 /// only the tile's first vectors.
@@ -156,6 +174,7 @@ HWY_INLINE void Accumulate(const Real* HWY_RESTRICT query, Index stride, const R
     HWY_UNROLL(3)
     for (Index v = 0; v < V; ++v) acc[r][v] = hn::Zero(d);
   }
+  if constexpr (kPair == Pair::dot) return AddDots<Real, R, V>(query, stride, tile, depth, acc);
   for (Index c = 0; c < depth; ++c) {
     Vec<Real> key[V];
     HWY_UNROLL(3)
@@ -165,9 +184,7 @@ HWY_INLINE void Accumulate(const Real* HWY_RESTRICT query, Index stride, const R
       const Vec<Real> q = hn::Set(d, query[r * stride + c]);
       HWY_UNROLL(3)
       for (Index v = 0; v < V; ++v) {
-        if constexpr (kPair == Pair::dot) {
-          acc[r][v] = hn::MulAdd(q, key[v], acc[r][v]);
-        } else if constexpr (kPair == Pair::squared) {
+        if constexpr (kPair == Pair::squared) {
           const Vec<Real> t = hn::Sub(q, key[v]);
           acc[r][v] = hn::MulAdd(t, t, acc[r][v]);
         } else {
