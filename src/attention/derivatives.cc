@@ -53,7 +53,6 @@ struct Part {
 std::vector<Part> make_parts(const Geometry& n) {
   constexpr Index kFewestRows = 32;
   std::vector<Part> parts;
-  if (n.key_heads == 0) return parts;
   const Index rows = n.group() * n.queries;
   const Index size = std::max(kFewestRows, (rows + kParts - 1) / kParts);
   for (Index b = 0; b < n.batch; ++b) {

@@ -9,7 +9,8 @@ struct Geometry {
   Index batch = 0, heads = 0, key_heads = 0, queries = 0, keys = 0, depth = 0, value_depth = 0;
   Index key_depth = 0;  ///< columns of the keys: `depth`, except for bilinear and additive forms
 
-  Index group() const { return heads / key_heads; }  ///< query heads that share a key head
+  /// Query heads that share a key head.
+  Index group() const { return key_heads == 0 ? 1 : heads / key_heads; }
 };
 
 /// What has extent 1 serves all: the entry of index i.

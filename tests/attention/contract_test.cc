@@ -259,11 +259,15 @@ TEST(Contract, NanWhereTheReferenceHasThem) {
 
 TEST(Contract, EmptyAxes) {
   for (std::size_t kind = 0; kind < kSimilarityKinds; ++kind) {
-    for (const auto& [batch, queries, keys] :
-         {std::array<Index, 3>{2, 3, 0}, {2, 0, 7}, {0, 3, 7}, {2, 0, 0}}) {
+    for (const auto& [batch, heads, key_heads, queries, keys] : {std::array<Index, 5>{2, 2, 1, 3, 0},
+                                                                 {2, 2, 1, 0, 7},
+                                                                 {0, 2, 1, 3, 7},
+                                                                 {2, 2, 1, 0, 0},
+                                                                 {2, 0, 2, 3, 7},
+                                                                 {2, 0, 0, 3, 7}}) {
       const Case c{.batch = batch,
-                   .query_heads = 2,
-                   .key_heads = 1,
+                   .query_heads = heads,
+                   .key_heads = key_heads,
                    .queries = queries,
                    .keys = keys,
                    .depth = 4,
@@ -271,8 +275,8 @@ TEST(Contract, EmptyAxes) {
                    .similarity = static_cast<SimilarityKind>(kind)};
       const Values v = make_values(c);
       const Computed<float> x = compute<float>(c, v);
-      EXPECT_EQ(x.result.out.shape(), (Shape<4>{batch, 2, queries, 5})) << replay(c);
-      EXPECT_EQ(x.result.received.shape(), (Shape<3>{batch, 2, keys})) << replay(c);
+      EXPECT_EQ(x.result.out.shape(), (Shape<4>{batch, heads, queries, 5})) << replay(c);
+      EXPECT_EQ(x.result.received.shape(), (Shape<3>{batch, heads, keys})) << replay(c);
       EXPECT_EQ(x.gradients.query.shape(), v.query.shape()) << replay(c);
       EXPECT_EQ(x.gradients.key.shape(), v.key.shape()) << replay(c);
       EXPECT_EQ(x.gradients.value.shape(), v.value.shape()) << replay(c);
