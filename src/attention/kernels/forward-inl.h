@@ -19,57 +19,16 @@
 #endif
 
 #include <algorithm>
-#include <atomic>
 #include <bit>
 #include <cmath>
 
-#include "attention/kernels/forward_scratch.h"
-#include "attention/kernels/pack-inl.h"
+#include "attention/kernels/stream-inl.h"
 #include "attention/kernels/terms-inl.h"
 #include "attention/kernels/tile-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace kith::kernels {
 namespace HWY_NAMESPACE {
-
-template <class Real>
-struct Rows {
-  Real* m;          // [kQueryBlock] reference exponent; 0 until `threshold` is set
-  Real* threshold;  // [kQueryBlock] a logit - m above this moves m; -inf until the row has seen a key
-  Real* sum;        // [kQueryBlock][kMaxLanes]
-  Real* sum_logit;  // [kQueryBlock][kMaxLanes]
-  Real* out;        // wide values: [kQueryBlock][padded]; narrow: [kQueryBlock][value_depth][kMaxLanes]
-  Index out_stride;
-  Real* weights;  // [kGroup][kKeyBlock]
-  Real* spill;    // [kTileRows][kTileKeys]
-  // What streams by: one tile of keys; values of a block (wide) or a tile (narrow).
-  Real* key_tile;
-  Real* value_block;
-};
-
-template <class Real>
-Rows<Real> Divide(const ForwardTask<Real>& task) {
-  Rows<Real> s{};
-  const ForwardScratch size(task.value_depth, task.narrow,
-                            task.key_tiles == nullptr ? std::max<Index>(task.depth, 1) : 0);
-  s.out_stride = size.out;
-  Real* p = task.scratch;
-  const auto take = [&p](Index n) {
-    Real* taken = p;
-    p += round_up(n, kMaxLanes);
-    return taken;
-  };
-  s.m = take(kQueryBlock);
-  s.threshold = take(kQueryBlock);
-  s.sum = take(kQueryBlock * kMaxLanes);
-  s.sum_logit = take(kQueryBlock * kMaxLanes);
-  s.out = take(kQueryBlock * s.out_stride);
-  s.weights = take(kGroup * kKeyBlock);
-  s.spill = take(kTileRows * kTileKeys<Real>);
-  s.key_tile = take(size.key_tile);
-  s.value_block = take(size.value_block);
-  return s;
-}
 
 // Which query a row is.
 struct RowPlace {
@@ -195,97 +154,6 @@ HWY_INLINE void OfferLargest(const ForwardTask<Real>& task, Index row, Real fact
   }
 }
 
-template <class Real>
-void PackStored(const StoredRows& rows, Index first, Index filled, Index depth, Real* tile) {
-  const auto pack = [&](auto type) {
-    PackTile<true>(static_cast<const decltype(type)*>(rows.data) + first * rows.stride, rows.stride, filled,
-                   depth, tile);
-  };
-  if constexpr (std::is_same_v<Real, float>) {
-    if (rows.type == Dtype::bfloat16) return pack(bfloat16{});
-    if (rows.type == Dtype::float16) return pack(float16{});
-  }
-  pack(Real{});
-}
-
-// 0 in place of what is not finite.
-template <class Real>
-void Clean(Real* x, Index count, unsigned char* not_finite) {
-  const Tag<Real> d;
-  auto bad = hn::FirstN(d, 0);
-  for (Index i = 0; i < count; i += kLanes<Real>) {
-    const Vec<Real> v = hn::Load(d, x + i);
-    const auto finite = hn::Eq(hn::Sub(v, v), hn::Zero(d));
-    bad = hn::Or(bad, hn::Not(finite));
-    hn::Store(hn::IfThenElseZero(finite, v), d, x + i);
-  }
-  if (!hn::AllFalse(d, bad)) std::atomic_ref(*not_finite).store(1, std::memory_order_relaxed);
-}
-
-// x - x is 0 for a finite x and NaN otherwise, and a sum keeps a NaN.
-template <class Real>
-bool RowsAreFinite(const Real* rows, Index stride, Index count, Index columns) {
-  const Tag<Real> d;
-  Vec<Real> defect = hn::Zero(d);
-  for (Index j = 0; j < count; ++j) {
-    for (Index c = 0; c < columns; c += kLanes<Real>) {
-      const Vec<Real> v = hn::LoadU(d, rows + j * stride + c);
-      defect = hn::Add(defect, hn::Sub(v, v));
-    }
-  }
-  return hn::AllTrue(d, hn::Eq(defect, hn::Zero(d)));
-}
-
-// Values [first, last) as finite rows padded to whole vectors: prepared, or in place, or a copy in
-// s.value_block.
-template <class Real>
-StoredRows ValueRows(const ForwardTask<Real>& task, const Rows<Real>& s, Index first, Index last) {
-  if (task.key_tiles != nullptr) {
-    return {task.value + first * task.value_stride, task.value_stride};
-  }
-  const StoredRows& from = task.value_rows;
-  const Index columns = task.value_depth;
-  const auto copy = [&](auto type) {
-    using Stored = decltype(type);
-    const Tag<Real> d;
-    const Stored* rows = static_cast<const Stored*>(from.data) + (first - task.key_begin) * from.stride;
-    const Index whole = columns / kLanes<Real> * kLanes<Real>;
-    Vec<Real> defect = hn::Zero(d);
-    for (Index j = 0; j < last - first; ++j) {
-      Real* to = s.value_block + j * s.out_stride;
-      for (Index c = 0; c < whole; c += kLanes<Real>) {
-        const Vec<Real> v = LoadAs(d, rows + j * from.stride + c);
-        defect = hn::Add(defect, hn::Sub(v, v));
-        hn::Store(v, d, to + c);
-      }
-      for (Index c = whole; c < s.out_stride; ++c) {
-        to[c] = c < columns ? static_cast<Real>(rows[j * from.stride + c]) : Real{0};
-      }
-    }
-    if (whole == s.out_stride && hn::AllTrue(d, hn::Eq(defect, hn::Zero(d)))) return;
-    Clean(s.value_block, (last - first) * s.out_stride, task.not_finite);
-  };
-  if constexpr (std::is_same_v<Real, float>) {
-    if (from.type == Dtype::bfloat16) copy(bfloat16{});
-    if (from.type == Dtype::float16) copy(float16{});
-    if (from.type != Dtype::float32) return {s.value_block, s.out_stride};
-  }
-  const Real* rows = static_cast<const Real*>(from.data) + (first - task.key_begin) * from.stride;
-  if (columns % kLanes<Real> == 0 && RowsAreFinite(rows, from.stride, last - first, columns)) {
-    return {rows, from.stride};
-  }
-  copy(Real{});
-  return {s.value_block, s.out_stride};
-}
-
-// A tile of keys, where it is and who sees it.
-template <class Real>
-struct KeyTile {
-  const Real* keys;    // [depth][kTileKeys]
-  const Real* values;  // narrow: [value_depth][kTileKeys]
-  Index first_key, keys_done;
-};
-
 // Weights of R queries for the first V vectors of a tile of keys: into `weights` (wide values) or straight
 // into the sums (narrow). A `bits` of all ones: the row sees the tile whole.
 template <class Real, Pair kPair, bool kTerms, bool kNarrow, Index R, Index V>
@@ -296,8 +164,16 @@ void ScoreTile(const ForwardTask<Real>& task, const Rows<Real>& s, Index row, In
   constexpr Index kKeys = kTileKeys<Real>, kStep = kLanes<Real>;
   const Index first_key = tile.first_key, keys_done = tile.keys_done;
   Vec<Real> acc[R][V];
-  Accumulate<Real, kPair, R>(task.query + row * task.query_stride, task.query_stride, tile.keys, task.depth,
-                             task.coefficient, acc);
+  const Real* query = task.query + row * task.query_stride;
+  if (kPair == Pair::dot && V == kVectors && tile.keys == nullptr) {
+    DotStored<Real, R>(task, query, first_key, s.spill);
+    HWY_UNROLL(8)
+    for (Index r = 0; r < R; ++r) {
+      for (Index v = 0; v < V; ++v) acc[r][v] = hn::Load(d, s.spill + r * kKeys + v * kStep);
+    }
+  } else {
+    Accumulate<Real, kPair, R>(query, task.query_stride, tile.keys, task.depth, task.coefficient, acc);
+  }
 
   Real left = task.factor;
   if constexpr (kTerms) {
@@ -447,7 +323,7 @@ HWY_INLINE Span ScoreRows(const ForwardTask<Real>& task, const Rows<Real>& s, In
   // time.
   if constexpr (kPair == Pair::dot && !kTerms && !kNarrow && R > 1) {
     const Index skip = from / kLanes<Real>, vectors = (reach + kLanes<Real> - 1) / kLanes<Real> - skip;
-    if (vectors < kVectors) {
+    if (vectors < kVectors && tile.keys != nullptr) {
       for (Index r = 0; r < R; ++r) {
         std::fill_n(s.weights + (group_row + r) * kKeyBlock + tile.keys_done, kTileKeys<Real>, Real{0});
         bits[r] >>= static_cast<unsigned>(skip * kLanes<Real>);
@@ -480,24 +356,6 @@ Index VisitedHeads(const ForwardTask<Real>& task, Index group, Index group_end, 
   return count;
 }
 
-// The tile from `key` on, packed on its way through if it was not before.
-template <class Real, bool kNarrow>
-KeyTile<Real> TileAt(const ForwardTask<Real>& task, const Rows<Real>& s, Index key, Index block) {
-  constexpr Index kKeys = kTileKeys<Real>;
-  const Index tile = key / kKeys;
-  if (task.key_tiles != nullptr) {
-    return {task.key_tiles + tile * task.depth * kKeys,
-            kNarrow ? task.value_tiles + tile * task.value_depth * kKeys : nullptr, key, key - block};
-  }
-  const Index filled = std::min(kKeys, task.key_end - key);
-  PackStored(task.key_rows, key - task.key_begin, filled, task.depth, s.key_tile);
-  if constexpr (kNarrow) {
-    PackStored(task.value_rows, key - task.key_begin, filled, task.value_depth, s.value_block);
-    Clean(s.value_block, task.value_depth * kKeys, task.not_finite);
-  }
-  return {s.key_tile, s.value_block, key, key - block};
-}
-
 // Weights of a group's rows for one tile of keys. Returns the keys that any of them sees.
 template <class Real, Pair kPair, bool kTerms, bool kNarrow>
 Span ScoreGroup(const ForwardTask<Real>& task, const Rows<Real>& s, Index group, Index group_end, Index key,
@@ -505,6 +363,7 @@ Span ScoreGroup(const ForwardTask<Real>& task, const Rows<Real>& s, Index group,
   constexpr Index kKeys = kTileKeys<Real>;
   Span span{key + kKeys, key};
   KeyTile<Real> tile{};
+  bool ready = false;
   for (Index row = group; row < group_end;) {
     const Index rows = group_end - row >= kTileRows ? kTileRows : 1;
     const auto seen =
@@ -514,7 +373,8 @@ Span ScoreGroup(const ForwardTask<Real>& task, const Rows<Real>& s, Index group,
         std::fill_n(s.weights + (row - group + r) * kKeyBlock + (key - block), kKeys, Real{0});
       }
     } else {
-      if (tile.keys == nullptr) tile = TileAt<Real, kNarrow>(task, s, key, block);
+      if (!ready) tile = TileAt<Real, kNarrow>(task, s, key, block, dots_stored(kPair, group_end - group));
+      ready = true;
       const Span part =
           rows == kTileRows
               ? ScoreRows<Real, kPair, kTerms, kNarrow, kTileRows>(task, s, row, row - group, tile, seen)
@@ -559,10 +419,15 @@ void Forward(const ForwardTask<Real>& task) {
         last = std::min(span.last, task.key_end);
       }
       if (!kNarrow && first < last) {
-        const StoredRows values = ValueRows(task, s, first, last);
-        AddWeightedRows(s.weights + (first - block), kKeyBlock, group_end - group,
-                        static_cast<const Real*>(values.data), values.stride, last - first,
-                        round_up(task.value_depth, kLanes<Real>), s.out + group * s.out_stride, s.out_stride);
+        const WeightedRows<Real> to{s.weights + (first - block), group_end - group,
+                                    s.out + group * s.out_stride};
+        if (task.key_tiles == nullptr) {
+          AddStoredValues(task, s, to, first, last);
+        } else {
+          AddWeightedRows(to.weights, kKeyBlock, to.count, task.value + first * task.value_stride,
+                          task.value_stride, last - first, round_up(task.value_depth, kLanes<Real>), to.out,
+                          s.out_stride);
+        }
       }
     }
   }

@@ -21,9 +21,9 @@ HWY_BEFORE_NAMESPACE();
 namespace kith::kernels {
 namespace HWY_NAMESPACE {
 
-/// Numbers in a block of 16 bytes of the type computed in: rows of a square that is transposed.
-template <class Real>
-inline constexpr Index kPackBlock = static_cast<Index>(16 / sizeof(Real));
+/// Columns of a square that is transposed at once: what 16 bytes of a row hold.
+template <class Stored>
+inline constexpr Index kSquare = static_cast<Index>(16 / sizeof(Stored));
 
 template <class D>
 HWY_INLINE hn::Vec<D> LoadAs(D d, const hn::TFromD<D>* p) {
@@ -48,42 +48,104 @@ HWY_INLINE hn::Vec<D> LoadAs(D d, const float16* p) {
 }
 
 #if HWY_TARGET != HWY_SCALAR
-/// Blocks of 16 bytes, `step` stored numbers apart, side by side.
-template <class D, class Stored>
-HWY_INLINE hn::Vec<D> LoadBlocks(D d, const Stored* p, Index step) {
-  constexpr Index kBlocks = static_cast<Index>(hn::MaxLanes(D()) * sizeof(hn::TFromD<D>) / 16);
+/// Blocks of 16 bytes, `step` bytes apart, side by side.
+template <class D8>
+HWY_INLINE hn::Vec<D8> LoadBlocks(D8 d, const std::uint8_t* p, Index step) {
+  constexpr Index kBlocks = static_cast<Index>(hn::MaxLanes(D8()) / 16);
   if constexpr (kBlocks == 1) {
-    return LoadAs(d, p);
+    return hn::LoadU(d, p);
   } else {
-    const hn::Half<D> half;
+    const hn::Half<D8> half;
     return hn::Combine(d, LoadBlocks(half, p + kBlocks / 2 * step, step), LoadBlocks(half, p, step));
   }
 }
+template <class D, class Stored>
+HWY_INLINE hn::Vec<D> LoadBlocks(D d, const Stored* p, Index step) {
+  return hn::BitCast(d,
+                     LoadBlocks(hn::Repartition<std::uint8_t, D>(), reinterpret_cast<const std::uint8_t*>(p),
+                                step * static_cast<Index>(sizeof(Stored))));
+}
 
-/// kPackBlock columns of one vector of rows: to[c * kTileKeys] for each of them.
-template <class Stored>
-HWY_INLINE void PackSquare(const Stored* rows, Index stride, float* to) {
-  const Tag<float> d;
-  const hn::Repartition<std::uint64_t, Tag<float>> du;
+/// each(i, 32-bit word i of one vector of rows), for the four words of a square.
+template <class Stored, class Each>
+HWY_INLINE void TransposeWords(const Stored* rows, Index stride, Each&& each) {
+  const hn::RebindToUnsigned<Tag<float>> d;
+  const hn::Repartition<std::uint64_t, Tag<float>> pairs;
   const Index step = 4 * stride;
   const auto r0 = LoadBlocks(d, rows, step), r1 = LoadBlocks(d, rows + stride, step);
   const auto r2 = LoadBlocks(d, rows + 2 * stride, step), r3 = LoadBlocks(d, rows + 3 * stride, step);
-  const auto a = hn::BitCast(du, hn::InterleaveLower(d, r0, r1));
-  const auto b = hn::BitCast(du, hn::InterleaveLower(d, r2, r3));
-  const auto c = hn::BitCast(du, hn::InterleaveUpper(d, r0, r1));
-  const auto e = hn::BitCast(du, hn::InterleaveUpper(d, r2, r3));
-  hn::Store(hn::BitCast(d, hn::InterleaveLower(du, a, b)), d, to);
-  hn::Store(hn::BitCast(d, hn::InterleaveUpper(du, a, b)), d, to + kTileKeys<float>);
-  hn::Store(hn::BitCast(d, hn::InterleaveLower(du, c, e)), d, to + 2 * kTileKeys<float>);
-  hn::Store(hn::BitCast(d, hn::InterleaveUpper(du, c, e)), d, to + 3 * kTileKeys<float>);
+  const auto a = hn::BitCast(pairs, hn::InterleaveLower(d, r0, r1));
+  const auto b = hn::BitCast(pairs, hn::InterleaveLower(d, r2, r3));
+  const auto c = hn::BitCast(pairs, hn::InterleaveUpper(d, r0, r1));
+  const auto e = hn::BitCast(pairs, hn::InterleaveUpper(d, r2, r3));
+  each(0, hn::BitCast(d, hn::InterleaveLower(pairs, a, b)));
+  each(1, hn::BitCast(d, hn::InterleaveUpper(pairs, a, b)));
+  each(2, hn::BitCast(d, hn::InterleaveLower(pairs, c, e)));
+  each(3, hn::BitCast(d, hn::InterleaveUpper(pairs, c, e)));
 }
-HWY_INLINE void PackSquare(const double* rows, Index stride, double* to) {
+
+/// The lower halves of 32-bit words as floats, and the upper ones.
+template <class Words>
+HWY_INLINE Vec<float> LowerAs(bfloat16, Words words) {
+  return hn::BitCast(Tag<float>(), hn::ShiftLeft<16>(words));
+}
+template <class Words>
+HWY_INLINE Vec<float> UpperAs(bfloat16, Words words) {
+  const hn::RebindToUnsigned<Tag<float>> d;
+  return hn::BitCast(Tag<float>(), hn::And(words, hn::Set(d, 0xffff0000U)));
+}
+template <class Words>
+HWY_INLINE Vec<float> LowerAs(float16, Words words) {
+  const Tag<float> d;
+  const auto halves = hn::TruncateTo(hn::Rebind<std::uint16_t, Tag<float>>(), words);
+  return hn::PromoteTo(d, hn::BitCast(hn::Rebind<hwy::float16_t, Tag<float>>(), halves));
+}
+template <class Words>
+HWY_INLINE Vec<float> UpperAs(float16, Words words) {
+  return LowerAs(float16{}, hn::ShiftRight<16>(words));
+}
+
+/// each(i, column i of one vector of rows), for the kSquare columns of a square.
+template <class Each>
+HWY_INLINE void TransposeSquare(const float* rows, Index stride, Each&& each) {
+  TransposeWords(rows, stride, [&](Index i, auto words) { each(i, hn::BitCast(Tag<float>(), words)); });
+}
+template <class Each>
+HWY_INLINE void TransposeSquare(const double* rows, Index stride, Each&& each) {
   const Tag<double> d;
   const auto r0 = LoadBlocks(d, rows, 2 * stride), r1 = LoadBlocks(d, rows + stride, 2 * stride);
-  hn::Store(hn::InterleaveLower(d, r0, r1), d, to);
-  hn::Store(hn::InterleaveUpper(d, r0, r1), d, to + kTileKeys<double>);
+  each(0, hn::InterleaveLower(d, r0, r1));
+  each(1, hn::InterleaveUpper(d, r0, r1));
+}
+template <class Stored, class Each>
+HWY_INLINE void TransposeSquare(const Stored* rows, Index stride, Each&& each) {
+  TransposeWords(rows, stride, [&](Index i, auto words) {
+    each(2 * i, LowerAs(Stored{}, words));
+    each(2 * i + 1, UpperAs(Stored{}, words));
+  });
 }
 #endif
+
+/// Fetches rows in their order into the second-level cache, `depth` numbers of each.
+template <class Stored>
+class Prefetch {
+ public:
+  Prefetch(const Stored* rows, Index stride, Index depth) : row_(rows), stride_(stride), depth_(depth) {}
+  HWY_INLINE void next(Index count) {
+    constexpr Index kLine = static_cast<Index>(64 / sizeof(Stored));
+    for (Index i = 0; i < count; i += kLine) {
+      __builtin_prefetch(row_ + column_, 0, 2);
+      column_ += kLine;
+      if (column_ < depth_) continue;
+      column_ = 0;
+      row_ += stride_;
+    }
+  }
+
+ private:
+  const Stored* row_;
+  Index column_ = 0, stride_, depth_;
+};
 
 /// One tile [depth][kTileKeys] from its first `filled` rows; the other lanes are zero. kAhead: fetches the
 /// next tile's rows into the second-level cache on the way, since no prefetcher follows this many rows at a
@@ -94,23 +156,16 @@ HWY_INLINE void PackTile(const Stored* HWY_RESTRICT rows, Index stride, Index fi
   constexpr Index kKeys = kTileKeys<Real>;
   if (filled < kKeys) std::fill_n(tile, depth * kKeys, Real{0});
   Index whole = 0, columns = 0;
-  [[maybe_unused]] constexpr Index kLine = static_cast<Index>(64 / sizeof(Stored));
-  [[maybe_unused]] const Stored* ahead = rows + kKeys * stride;
-  [[maybe_unused]] Index ahead_column = 0;
 #if HWY_TARGET != HWY_SCALAR
-  columns = depth / kPackBlock<Real> * kPackBlock<Real>;
+  constexpr Index kColumns = kSquare<Stored>;
+  [[maybe_unused]] Prefetch<Stored> ahead(rows + kKeys * stride, stride, depth);
+  columns = depth / kColumns * kColumns;
   for (; whole + kLanes<Real> <= filled; whole += kLanes<Real>) {
-    for (Index c = 0; c < columns; c += kPackBlock<Real>) {
-      if constexpr (kAhead) {
-        for (Index l = 0; l < kLanes<Real> * kPackBlock<Real>; l += kLine) {
-          __builtin_prefetch(ahead + ahead_column, 0, 2);
-          ahead_column += kLine;
-          if (ahead_column < depth) continue;
-          ahead_column = 0;
-          ahead += stride;
-        }
-      }
-      PackSquare(rows + whole * stride + c, stride, tile + c * kKeys + whole);
+    for (Index c = 0; c < columns; c += kColumns) {
+      if constexpr (kAhead) ahead.next(kLanes<Real> * kColumns);
+      TransposeSquare(rows + whole * stride + c, stride, [&](Index i, Vec<Real> column) {
+        hn::Store(column, Tag<Real>(), tile + (c + i) * kKeys + whole);
+      });
     }
   }
 #endif
