@@ -198,6 +198,22 @@ struct ForwardRun {
     body(t);
   }
 
+  Index chunks_of(const Task& at) const {
+    return std::max<Index>(1, (at.sequence.keys + kKeyChunk - 1) / kKeyChunk);
+  }
+
+  // Whether a row of the task may see a key of the chunk. What no row sees need not be computed nor merged.
+  bool sees(const Task& at, Index chunk) const {
+    const Index begin = chunk * kKeyChunk, end = std::min(at.sequence.keys, begin + kKeyChunk);
+    for (Index h = 0; h < joined; ++h) {
+      if (plan.classify(at.number, at.h + h, at.first, at.first + at.per_head, begin, end) !=
+          MaskPlan::Seen::none) {
+        return true;
+      }
+    }
+    return false;
+  }
+
   void run_chunk(const Task& at, Index chunk, const State& s) {
     const Index begin = chunk * kKeyChunk;
     with_task(at, begin, std::min(at.sequence.keys, begin + kKeyChunk), s,
@@ -241,18 +257,20 @@ struct ForwardRun {
     }
   }
 
-  // The rows of a task from its chunks, in order.
+  // The rows of a task from its chunks, in order; `lists` has their largest logits once all were computed.
   template <class ChunkState>
-  void finish(const Task& at, ChunkState&& chunk_state) {
-    const Index own_chunks = std::max<Index>(1, (at.sequence.keys + kKeyChunk - 1) / kKeyChunk);
-    State last = chunk_state(0);
-    if (own_chunks == 1 && options.sink.empty() && !has_far_rows(at, last, last.sum)) {
+  void finish(const Task& at, const State& lists, ChunkState&& chunk_state) {
+    Index first = 0, end = chunks_of(at);
+    while (first + 1 < end && !sees(at, first)) ++first;
+    while (end > first + 1 && !sees(at, end - 1)) --end;
+    State last = chunk_state(first);
+    if (end - first == 1 && options.sink.empty() && !has_far_rows(at, lists, last.sum)) {
       // Merged with nothing, a chunk's numbers stay what they are.
       const State& s = last;
       for (Index r = 0; r < at.rows; ++r) {
         const RowTotal total{s.max[r], s.sum[r], entropy ? s.sum_logit[r] : 0,
                              largest ? static_cast<double>(s.largest[r]) : Partial::kNone, 0};
-        finish_row(at, r, total, s.weighted + r * width, s);
+        finish_row(at, r, total, s.weighted + r * width, lists);
       }
       return;
     }
@@ -268,8 +286,11 @@ struct ForwardRun {
     std::fill_n(logit, count, 0.0);
     std::fill_n(most, count, Partial::kNone);
     std::fill_n(weighted, count * width, 0.0);
-    for (Index chunk = 0; chunk < own_chunks; ++chunk) {
-      if (chunk > 0) last = chunk_state(chunk);
+    for (Index chunk = first; chunk < end; ++chunk) {
+      if (chunk > first) {
+        if (!sees(at, chunk)) continue;
+        last = chunk_state(chunk);
+      }
       for (Index r = 0; r < count; ++r) {
         Partial row{max[r], sum[r], {weighted + r * width, columns}};
         if (entropy) {
@@ -282,7 +303,8 @@ struct ForwardRun {
       }
     }
     std::array<double, kQueryBlock> top_zero{};
-    if (has_far_rows(at, last, sum)) sum_far_rows(at, last, max, sum, weighted, logit, most, top_zero.data());
+    if (has_far_rows(at, lists, sum))
+      sum_far_rows(at, lists, max, sum, weighted, logit, most, top_zero.data());
     for (Index r = 0; r < count; ++r) {
       Partial row{max[r], sum[r], {weighted + r * width, columns}};
       if (!options.sink.empty()) {
@@ -292,7 +314,7 @@ struct ForwardRun {
         merge_weight(row, sink, 1);
       }
       finish_row(at, r, {row.max, row.sum, logit[r], most[r], top_zero[static_cast<std::size_t>(r)]},
-                 row.weighted.data(), last);
+                 row.weighted.data(), lists);
     }
   }
 
@@ -303,7 +325,7 @@ struct ForwardRun {
   };
 
   template <class X>
-  void finish_row(const Task& at, Index r, const RowTotal& row, const X* weighted, const State& last) {
+  void finish_row(const Task& at, Index r, const RowTotal& row, const X* weighted, const State& lists) {
     const Index i = at.sequence.first_query + at.first + r % at.per_head;
     const Index at_row = (at.sequence.batch * g.heads + at.h + r / at.per_head) * g.queries + i;
     const bool seen = row.max != Partial::kNone;
@@ -332,8 +354,8 @@ struct ForwardRun {
       result.largest.data()[at_row] = static_cast<Real>(seen ? weight : 0);
     }
     for (Index k = 0; k < top; ++k) {
-      const Index found = last.top_key[r * top + k];
-      const double above = static_cast<double>(last.top_logit[r * top + k]) + (row.top_zero - row.max);
+      const Index found = lists.top_key[r * top + k];
+      const double above = static_cast<double>(lists.top_logit[r * top + k]) + (row.top_zero - row.max);
       result.top_key.data()[at_row * top + k] = found < 0 ? -1 : found + at.sequence.first_key;
       result.top_weight.data()[at_row * top + k] =
           found < 0 ? Real{0} : static_cast<Real>(std::exp2(above) / row.sum);
@@ -400,22 +422,21 @@ struct ForwardRun {
     std::fill_n(visited, kCacheLine * threads, Index{0});
     rows.prepare(threads);
     values.prepare(threads);
-    const auto chunks_of = [&](const Task& t) {
-      return std::max<Index>(1, (t.sequence.keys + kKeyChunk - 1) / kKeyChunk);
-    };
     if (split) {
       parallel_for(threads, tasks * chunks, [&](Index i) {
         const Task task = task_of(i / chunks);
         if (task.rows <= 0 || i % chunks >= chunks_of(task)) return;
         const State s = state(i);
         if (top > 0) clear_top(s);
-        run_chunk(task, i % chunks, s);
+        const Index chunk = i % chunks;
+        if (chunk + 1 == chunks_of(task) || sees(task, chunk)) run_chunk(task, chunk, s);
       });
       parallel_for(threads, tasks, [&](Index i) {
         const Task task = task_of(i);
         if (task.rows <= 0) return;
         if (top > 0) merge_top(i, chunks_of(task));
-        finish(task, [&](Index chunk) { return state(i * chunks + chunk); });
+        finish(task, state(i * chunks + chunks_of(task) - 1),
+               [&](Index chunk) { return state(i * chunks + chunk); });
       });
     } else {
       parallel_for(threads, tasks, [&](Index i) {
@@ -423,7 +444,7 @@ struct ForwardRun {
         if (task.rows <= 0) return;
         const State s = state(worker_index());
         if (top > 0) clear_top(s);
-        finish(task, [&](Index chunk) {
+        finish(task, s, [&](Index chunk) {
           run_chunk(task, chunk, s);
           return s;
         });

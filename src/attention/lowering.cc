@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 #include <type_traits>
 
@@ -123,13 +125,17 @@ double parameter_gradient(const AttentionOptions& options, double d_factor) {
 
 template <class T>
 bool all_finite(HeadRows<T> from, Index rows, Index depth) {
+  // In whole numbers, which may be combined in any order and so in vectors: an exponent of all ones.
+  using Bits = std::conditional_t<sizeof(T) == 8, std::int64_t,
+                                  std::conditional_t<sizeof(T) == 4, std::int32_t, std::int16_t>>;
+  constexpr auto kInfinity = std::bit_cast<Bits>(static_cast<T>(std::numeric_limits<float>::infinity()));
+  constexpr Bits kMagnitude = std::numeric_limits<Bits>::max();
   for (Index i = 0; i < rows; ++i) {
     const T* row = from.data + i * from.stride;
-    // x - x is 0 for a finite x and NaN otherwise; one sum a row lets the loop run in vectors.
-    compute_t<T> defect = 0;
+    Bits defect = 0;
     for (Index c = 0; c < depth; ++c) {
-      const auto x = static_cast<compute_t<T>>(row[c]);
-      defect += x - x;
+      const auto magnitude = static_cast<Bits>(std::bit_cast<Bits>(row[c]) & kMagnitude);
+      defect = static_cast<Bits>(defect | (magnitude >= kInfinity ? 1 : 0));
     }
     if (defect != 0) return false;
   }

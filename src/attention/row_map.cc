@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <functional>
+#include <numeric>
 
 #include "attention/rotation.h"
 
@@ -36,21 +37,36 @@ struct Length {
   int exponent = 0;
 };
 
+/// Eight running sums, so that none waits for the one before it and they fit into vectors.
+double sum_of_squares(const double* row, Index columns) {
+  constexpr Index kSums = 8;
+  std::array<double, kSums> sums{};
+  Index c = 0;
+  for (; c + kSums <= columns; c += kSums) {
+    for (Index i = 0; i < kSums; ++i) sums[static_cast<std::size_t>(i)] += row[c + i] * row[c + i];
+  }
+  for (; c < columns; ++c) sums[0] += row[c] * row[c];
+  return std::accumulate(sums.begin(), sums.end(), 0.0);
+}
+
 /// Divides a row by its length, which it returns; a zero row stays. Numbers whose squares would leave the
 /// range of double are moved into it first.
 Length normalize(double* row, Index columns) {
-  double most = 0;
-  for (Index c = 0; c < columns; ++c) most = std::max(most, std::fabs(row[c]));
   Length length;
-  if (std::isfinite(most) && most > 0 && (most > 0x1p480 || most < 0x1p-480)) {
-    length.exponent = std::ilogb(most);
-    for (Index c = 0; c < columns; ++c) row[c] = std::scalbn(row[c], -length.exponent);
+  double squares = sum_of_squares(row, columns);
+  if (!(squares > 0x1p-900 && squares < 0x1p900)) {
+    double most = 0;
+    for (Index c = 0; c < columns; ++c) most = std::max(most, std::fabs(row[c]));
+    if (std::isfinite(most) && most > 0) {
+      length.exponent = std::ilogb(most);
+      for (Index c = 0; c < columns; ++c) row[c] = std::scalbn(row[c], -length.exponent);
+      squares = sum_of_squares(row, columns);
+    }
   }
-  double squares = 0;
-  for (Index c = 0; c < columns; ++c) squares += row[c] * row[c];
   length.value = std::sqrt(squares);
   if (length.value == 0) return length;
-  for (Index c = 0; c < columns; ++c) row[c] /= length.value;
+  const double shorter = 1 / length.value;
+  for (Index c = 0; c < columns; ++c) row[c] *= shorter;
   return length;
 }
 

@@ -91,41 +91,18 @@ double FinishRow(const Real* sums, const Real* row, const Real* origin, Index de
   return total;
 }
 
-// kPackBlock keys of one vector of columns, from a tile to rows: PackSquare the other way round.
-#if HWY_TARGET != HWY_SCALAR
-HWY_INLINE void UnpackSquare(const float* tile, float* rows, Index stride) {
-  const Tag<float> d;
-  const hn::Repartition<std::uint64_t, Tag<float>> du;
-  constexpr Index kKeys = kTileKeys<float>;
-  const auto r0 = LoadBlocks(d, tile, 4 * kKeys), r1 = LoadBlocks(d, tile + kKeys, 4 * kKeys);
-  const auto r2 = LoadBlocks(d, tile + 2 * kKeys, 4 * kKeys), r3 = LoadBlocks(d, tile + 3 * kKeys, 4 * kKeys);
-  const auto a = hn::BitCast(du, hn::InterleaveLower(d, r0, r1));
-  const auto b = hn::BitCast(du, hn::InterleaveLower(d, r2, r3));
-  const auto c = hn::BitCast(du, hn::InterleaveUpper(d, r0, r1));
-  const auto e = hn::BitCast(du, hn::InterleaveUpper(d, r2, r3));
-  hn::StoreU(hn::BitCast(d, hn::InterleaveLower(du, a, b)), d, rows);
-  hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(du, a, b)), d, rows + stride);
-  hn::StoreU(hn::BitCast(d, hn::InterleaveLower(du, c, e)), d, rows + 2 * stride);
-  hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(du, c, e)), d, rows + 3 * stride);
-}
-HWY_INLINE void UnpackSquare(const double* tile, double* rows, Index stride) {
-  const Tag<double> d;
-  constexpr Index kKeys = kTileKeys<double>;
-  const auto r0 = LoadBlocks(d, tile, 2 * kKeys), r1 = LoadBlocks(d, tile + kKeys, 2 * kKeys);
-  hn::StoreU(hn::InterleaveLower(d, r0, r1), d, rows);
-  hn::StoreU(hn::InterleaveUpper(d, r0, r1), d, rows + stride);
-}
-#endif
-
+// From a tile back to rows.
 template <class Real>
 HWY_INLINE void UnpackTile(const Real* tile, Index count, Index depth, Real* rows, Index stride) {
   constexpr Index kKeys = kTileKeys<Real>;
   Index keys = 0, columns = 0;
 #if HWY_TARGET != HWY_SCALAR
   columns = depth / kLanes<Real> * kLanes<Real>;
-  for (; keys + kPackBlock<Real> <= count; keys += kPackBlock<Real>) {
+  for (; keys + kSquare<Real> <= count; keys += kSquare<Real>) {
     for (Index c = 0; c < columns; c += kLanes<Real>) {
-      UnpackSquare(tile + c * kKeys + keys, rows + keys * stride + c, stride);
+      TransposeSquare(tile + c * kKeys + keys, kKeys, [&](Index i, Vec<Real> row) {
+        hn::StoreU(row, Tag<Real>(), rows + (keys + i) * stride + c);
+      });
     }
   }
 #endif

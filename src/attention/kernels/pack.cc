@@ -21,7 +21,7 @@ void PackTiles(const Real* HWY_RESTRICT rows, Index stride, Index count, Index d
                Index last_tile, Real* HWY_RESTRICT tiles) {
   constexpr Index kKeys = kTileKeys<Real>;
   for (Index t = first_tile; t < last_tile; ++t) {
-    PackTile(rows + t * kKeys * stride, stride, std::clamp<Index>(count - t * kKeys, 0, kKeys), depth,
+    PackTile<true>(rows + t * kKeys * stride, stride, std::clamp<Index>(count - t * kKeys, 0, kKeys), depth,
              tiles + t * depth * kKeys);
   }
 }
