@@ -36,14 +36,31 @@ HWY_INLINE hn::Vec<D> LoadAs(D d, const bfloat16* p) {
   const auto bits = hn::LoadU(narrow, reinterpret_cast<const std::uint16_t*>(p));
   return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(wide, bits)));
 }
+/// float16 in the lower halves of 32-bit words, whose upper halves are 0, as floats. Where there is no
+/// instruction for it Highway's conversion knows no infinity and no NaN.
+template <class Words>
+HWY_INLINE Vec<float> FromHalves(Words words) {
+  const Tag<float> d;
+  const hn::RebindToUnsigned<Tag<float>> du;
+  const auto magnitude = hn::And(words, hn::Set(du, 0x7fffU));
+  const auto special = hn::Gt(magnitude, hn::Set(du, 0x7bffU));
+  const auto rebias = hn::IfThenElse(special, hn::Set(du, 224U << 23), hn::Set(du, 112U << 23));
+  const Vec<float> normal = hn::BitCast(d, hn::Add(hn::ShiftLeft<13>(magnitude), rebias));
+  const Vec<float> whole = hn::ConvertTo(d, hn::BitCast(hn::RebindToSigned<Tag<float>>(), magnitude));
+  const Vec<float> subnormal = hn::Mul(whole, hn::Set(d, 0x1p-24F));
+  const auto tiny = hn::RebindMask(d, hn::Gt(hn::Set(du, 0x400U), magnitude));
+  const auto sign = hn::ShiftLeft<16>(hn::Sub(words, magnitude));
+  return hn::BitCast(d, hn::Or(hn::BitCast(du, hn::IfThenElse(tiny, subnormal, normal)), sign));
+}
 template <class D>
-HWY_INLINE hn::Vec<D> LoadAs(D d, const float16* p) {
-#if HWY_TARGET == HWY_SCALAR
-  return hn::Set(d, static_cast<float>(*p));
-#else
+HWY_INLINE hn::Vec<D> LoadAs([[maybe_unused]] D d, const float16* p) {
   const hn::Rebind<std::uint16_t, D> narrow;
+#if HWY_TARGET <= HWY_AVX2 && HWY_ARCH_X86
   const hn::Rebind<hwy::float16_t, D> half;
   return hn::PromoteTo(d, hn::BitCast(half, hn::LoadU(narrow, reinterpret_cast<const std::uint16_t*>(p))));
+#else
+  const hn::RebindToUnsigned<D> wide;
+  return FromHalves(hn::PromoteTo(wide, hn::LoadU(narrow, reinterpret_cast<const std::uint16_t*>(p))));
 #endif
 }
 
@@ -97,8 +114,12 @@ HWY_INLINE Vec<float> UpperAs(bfloat16, Words words) {
 template <class Words>
 HWY_INLINE Vec<float> LowerAs(float16, Words words) {
   const Tag<float> d;
+#if HWY_TARGET <= HWY_AVX2 && HWY_ARCH_X86
   const auto halves = hn::TruncateTo(hn::Rebind<std::uint16_t, Tag<float>>(), words);
   return hn::PromoteTo(d, hn::BitCast(hn::Rebind<hwy::float16_t, Tag<float>>(), halves));
+#else
+  return FromHalves(hn::And(words, hn::Set(hn::RebindToUnsigned<Tag<float>>(), 0xffffU)));
+#endif
 }
 template <class Words>
 HWY_INLINE Vec<float> UpperAs(float16, Words words) {
