@@ -12,6 +12,7 @@
 #include "attention/points/line.h"
 #include "attention/points/plane.h"
 #include "attention/points/skip.h"
+#include "attention/points/space.h"
 #include "attention/prepared_rows.h"
 #include "kith/error.h"
 
@@ -162,11 +163,16 @@ Method cheapest(const points::Task& task) {
     const points::PlaneCost cost = points::plane_cost(task);
     if (cost.possible) offer(Method::plane, cost.seconds);
   }
-  offer(Method::skip, skip_seconds(task));
+  const double skipping = skip_seconds(task);
+  if (task.depth == 3) {
+    const points::SpaceCost cost = points::space_cost(task);
+    if (cost.possible) offer(Method::space, cost.seconds + cost.far * skipping);
+  }
+  offer(Method::skip, skipping);
   return best;
 }
 
-/// The rows that plane() hands back, as a task of their own.
+/// The rows that plane() or space() hands back, as a task of their own.
 void skip_rows(const points::Task& task, const std::vector<Index>& rows) {
   if (rows.empty()) return;
   const auto count = static_cast<Index>(rows.size());
@@ -201,6 +207,8 @@ const char* method_name(Method method) {
       return "line";
     case Method::plane:
       return "plane";
+    case Method::space:
+      return "space";
     case Method::skip:
       return "skip";
   }
@@ -228,7 +236,10 @@ Method choose_method(const Geometry& g, const View<const T, 4>& query, const Vie
     if (!kernel) return refuse("a similarity of distances: Gaussian, Euclidean or compact");
     if (asked == Method::line && depth != 1) return refuse(fmt::format("one column, not {}", depth));
     if (asked == Method::plane && depth != 2) return refuse(fmt::format("two columns, not {}", depth));
-    if (asked == Method::plane && *kernel != points::Kernel::gaussian) return refuse("the Gaussian");
+    if (asked == Method::space && depth != 3) return refuse(fmt::format("three columns, not {}", depth));
+    if ((asked == Method::plane || asked == Method::space) && *kernel != points::Kernel::gaussian) {
+      return refuse("the Gaussian");
+    }
     if (depth > kMostSkipDepth) {
       return refuse(fmt::format("at most {} columns, not {}", kMostSkipDepth, depth));
     }
@@ -259,6 +270,9 @@ void run_points(const Geometry& g, const View<const float, 4>& query, const View
           break;
         case Method::plane:
           skip_rows(task, points::plane(task));
+          break;
+        case Method::space:
+          skip_rows(task, points::space(task));
           break;
         default:
           points::skip(task);

@@ -1,6 +1,8 @@
 // Queries and keys as the kernels take them: converted to the type of the arithmetic, mapped, keys in tiles.
 #pragma once
 
+#include <cstdint>
+#include <cstring>
 #include <type_traits>
 
 #include "array/threads.h"
@@ -29,6 +31,12 @@ class MappedRows {
   const RowMap& map() const { return map_; }
   bool identity() const { return identity_; }  ///< of the map: gradients need no way back
   bool in_place() const { return std::is_same_v<T, Real> && identity_; }
+  /// bfloat16: whether rows of an even depth are words of two columns where they lie.
+  bool aligned_words() const {
+    const auto even = [](Index x) { return x % 2 == 0; };
+    return reinterpret_cast<std::uintptr_t>(rows_.data) % alignof(float) == 0 && even(rows_.stride[0]) &&
+           even(rows_.stride[1]) && even(rows_.stride[2]);
+  }
 
   /// As the caller gave them, of head h of a sequence.
   HeadRows<T> raw(const Sequence& s, Index h) const {
@@ -46,6 +54,16 @@ class MappedRows {
     if (!in_place()) map_.apply(raw(s, h).data, raw(s, h).stride, s, rows, memory, depth_);
     return at(s, h, memory);
   }
+  /// Instead of apply: the rows' own bits, [rows][depth / 2] words.
+  HeadRows<Real> copy_words(const Sequence& s, Index h, Real* memory) const {
+    const Index rows = side_ == RowMap::Side::query ? s.queries : s.keys, words = depth_ / 2;
+    const HeadRows<T> from = raw(s, h);
+    for (Index i = 0; i < rows; ++i) {
+      std::memcpy(memory + i * words, from.data + i * from.stride,
+                  static_cast<std::size_t>(depth_) * sizeof(T));
+    }
+    return {memory, words};
+  }
 
  private:
   const View<const T, 4>& rows_;
@@ -61,21 +79,23 @@ class PreparedRows {
  public:
   using Real = compute_t<T>;
 
+  /// `halves`: rows stay bfloat16, two columns a word, and `depth` counts words. Nothing maps them then.
   PreparedRows(const View<const T, 4>& query, const View<const T, 4>& key, const AttentionOptions& options,
-               const Geometry& g, const MaskPlan& plan, Index depth)
+               const Geometry& g, const MaskPlan& plan, Index depth, bool halves = false)
       : query_view_(query),
         query_(query, options, g, RowMap::Side::query),
         key_(key, options, g, RowMap::Side::key),
         g_(g),
         plan_(plan),
         depth_(depth),
+        halves_(halves),
         ragged_(!options.mask.ragged.empty()),
         tiles_(kernels::tile_count<Real>(g.keys) + (ragged_ ? plan.sequence_count() : 0)) {}
 
   /// `packed`: the keys will be asked for as tiles, else as rows.
   void divide(Divider& memory, bool packed = true) {
     if (!query_.in_place()) query_rows_ = memory.take<Real>(g_.batch * g_.heads * g_.queries * depth_);
-    if (packed ? !key_.in_place() : !key_.identity()) {
+    if (packed ? !key_.in_place() : !stays()) {
       key_rows_ = memory.take<Real>(g_.batch * g_.key_heads * g_.keys * depth_);
     }
     packed_ = packed;
@@ -85,13 +105,13 @@ class PreparedRows {
   void prepare(int threads) const {
     parallel_for(threads, plan_.sequence_count() * g_.heads, [&](Index i) {
       const Sequence& s = plan_.sequence(i / g_.heads);
-      query_.apply(s, i % g_.heads, query_memory(s, i % g_.heads));
+      take(query_, s, i % g_.heads, query_memory(s, i % g_.heads));
     });
-    if (!packed_ && key_.identity()) return;
+    if (!packed_ && stays()) return;
     parallel_for(threads, plan_.sequence_count() * g_.key_heads, [&](Index i) {
       const Index number = i / g_.key_heads, h = i % g_.key_heads;
       const Sequence& s = plan_.sequence(number);
-      const HeadRows<Real> rows = key_.apply(s, h, key_memory(s, h));
+      const HeadRows<Real> rows = take(key_, s, h, key_memory(s, h));
       if (!packed_) return;
       kernels::pack_tiles<Real>(rows.data, rows.stride, s.keys, depth_, 0, kernels::tile_count<Real>(s.keys),
                                 tiles(key_tiles_, number, h, depth_));
@@ -100,14 +120,16 @@ class PreparedRows {
 
   HeadRows<Real> queries(Index number, Index h) const {
     const Sequence& s = plan_.sequence(number);
+    if (halves_) return {query_memory(s, h), depth_};
     return query_.at(s, h, query_memory(s, h));
   }
   const Real* keys(Index number, Index h) const { return tiles(key_tiles_, number, h, depth_); }
   /// Not packed, from key j on: where the caller has them, in their own type, unless they are mapped.
   kernels::StoredRows stored_keys(Index number, Index h, Index j) const {
     const Sequence& s = plan_.sequence(number);
-    if (!key_.identity()) return {key_memory(s, h) + j * depth_, depth_, dtype_of<Real>()};
+    if (!stays()) return {key_memory(s, h) + j * depth_, depth_, dtype_of<Real>()};
     const HeadRows<T> raw = key_.raw(s, h);
+    if (halves_) return {raw.data + j * raw.stride, raw.stride / 2, dtype_of<Real>()};
     return {raw.data + j * raw.stride, raw.stride, dtype_of<T>()};
   }
 
@@ -145,6 +167,11 @@ class PreparedRows {
   }
 
  private:
+  /// Keys that are not packed: read where the caller has them.
+  bool stays() const { return key_.identity() && (!halves_ || key_.aligned_words()); }
+  HeadRows<Real> take(const MappedRows<T>& side, const Sequence& s, Index h, Real* memory) const {
+    return halves_ ? side.copy_words(s, h, memory) : side.apply(s, h, memory);
+  }
   Real* memory_of(Real* all, Index heads, Index rows, Index b, Index h, Index first) const {
     return all == nullptr ? nullptr : all + ((b * heads + h) * rows + first) * depth_;
   }
@@ -160,7 +187,7 @@ class PreparedRows {
   const Geometry& g_;
   const MaskPlan& plan_;
   Index depth_;
-  bool ragged_, packed_ = true;
+  bool halves_, ragged_, packed_ = true;
   Index tiles_;                 // of a head
   Real* query_rows_ = nullptr;  // [B Hq][N][depth], unless in place
   Real* key_rows_ = nullptr;    // [B Hk][M][depth], likewise

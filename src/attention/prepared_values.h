@@ -2,7 +2,9 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <type_traits>
 
 #include "array/threads.h"
@@ -42,9 +44,11 @@ class PreparedValues {
     return head_rows(value_, s.batch, h, s.first_key);
   }
 
-  /// `prepared`: before the kernel runs, else by the kernel on their way through.
-  void divide(Divider& memory, bool prepared) {
+  /// `prepared`: before the kernel runs, else by the kernel on their way through. `rounded`: as ForwardTask
+  /// has it.
+  void divide(Divider& memory, bool prepared, bool rounded) {
     prepared_ = prepared;
+    rounded_ = rounded;
     not_finite_ = memory.take<unsigned char>(plan_.sequence_count() * g_.key_heads);
     if (!prepared) return;
     if (narrow_) tiles_ = rows_.take_tiles(memory, width_);
@@ -72,6 +76,7 @@ class PreparedValues {
     }
     t.value = rows_at(number, h);
     t.value_stride = stride_;
+    t.rounded = rounded_;
     if constexpr (std::is_same_v<T, Real>) {
       if (in_place() && finite(number, h)) {
         t.value = from.data;
@@ -94,6 +99,9 @@ class PreparedValues {
     const bool is_finite = all_finite(from, s.keys, g_.value_depth);
     not_finite_[number * g_.key_heads + h] = is_finite ? 0 : 1;
     if (is_finite && !narrow_ && in_place()) return;
+    if constexpr (std::is_same_v<T, bfloat16>) {
+      if (rounded_) return pair_rows(from, s.keys, rows_at(number, h));
+    }
     const Index count = kernels::tile_count<Real>(s.keys);
     if (!narrow_ || copied()) {
       Real* to = rows_at(number, h);
@@ -113,6 +121,18 @@ class PreparedValues {
     }
   }
 
+  // Words of two keys' values; 0 in place of what is not finite and where there is no second key.
+  void pair_rows(const HeadRows<bfloat16>& from, Index keys, Real* to) const {
+    const auto bits = [&](Index j, Index c) -> std::uint32_t {
+      if (j >= keys || c >= g_.value_depth) return 0;
+      const bfloat16 x = from.data[j * from.stride + c];
+      return (x.bits & 0x7f80U) == 0x7f80U ? 0 : x.bits;
+    };
+    for (Index j = 0; j < keys; j += 2) {
+      for (Index c = 0; c < stride_; ++c) *to++ = std::bit_cast<float>(bits(j, c) | bits(j + 1, c) << 16U);
+    }
+  }
+
   void extend(Real* row, Index key) const {
     if (moment_) {
       for (Index c = 0; c < g_.value_depth; ++c) row[g_.value_depth + c] = row[c] * row[c];
@@ -124,7 +144,7 @@ class PreparedValues {
   const Geometry& g_;
   const MaskPlan& plan_;
   const PreparedRows<T>& rows_;
-  bool moment_, position_, narrow_, prepared_ = true;
+  bool moment_, position_, narrow_, prepared_ = true, rounded_ = false;
   Index width_, stride_;
   Real* tiles_ = nullptr;                // [B Hk][tiles][width][tile], narrow
   Real* memory_ = nullptr;               // [B Hk][M][stride], wide or copied

@@ -109,6 +109,7 @@ AttendArrays::AttendArrays(const AttendArguments& arguments) {
   if (!given.rotary.layout.empty()) options_.rotary = rotary(given);
   options_.dropout = {given.dropout, arguments.seed, given.first_batch};
   options_.method = given.method;
+  options_.round_weights = given.round_weights;
   options_.threads = arguments.threads;
 
   const OutputArguments& outputs = given.outputs;

@@ -83,6 +83,7 @@ struct AttendOptions {
   double dropout = 0;
   Index first_batch = 0;
   Method method = Method::automatic;
+  bool round_weights = false;
   OutputArguments outputs;
   DerivativeArguments derivatives;
 };

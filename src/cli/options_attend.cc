@@ -245,11 +245,15 @@ void AttendParser::add_files() {
 
 void AttendParser::add_method() {
   group_ = "How the sums are done";
-  option("--method", method_,
-         "auto (else), direct, or for kernel regression in few columns line, plane or skip; the summary says "
-         "which was used",
-         "NAME")
-      ->check(one_of({"auto", "direct", "line", "plane", "skip"}));
+  option(
+      "--method", method_,
+      "auto (else), direct, or for kernel regression in few columns line, plane, space or skip; the summary "
+      "says which was used",
+      "NAME")
+      ->check(one_of({"auto", "direct", "line", "plane", "space", "skip"}));
+  flag("--round-weights", into_.round_weights,
+       "weights of bfloat16 arrays to bfloat16 (2^-8 of each at most), where the CPU multiplies that: about "
+       "twice as fast");
 }
 
 void AttendParser::add_similarity() {
@@ -435,7 +439,7 @@ void AttendParser::check_files() const {
 void AttendParser::read_texts() {
   for (const Dtype dtype : {Dtype::float32, Dtype::float64, Dtype::bfloat16, Dtype::float16})
     if (dtype_ == name(dtype)) into_.dtype = dtype;
-  for (const Method method : {Method::direct, Method::line, Method::plane, Method::skip})
+  for (const Method method : {Method::direct, Method::line, Method::plane, Method::space, Method::skip})
     if (method_ == method_name(method)) into_.method = method;
   if (has("--window")) into_.mask.window = pair_of(window_);
   if (has("--block-size")) into_.mask.block_size = pair_of(block_size_);

@@ -81,6 +81,12 @@ TEST(Methods, InThePlaneAgreeWithTheSumOverAllPairs) {
   expect_same(p, with(Compact{CompactKernel::biweight, 0.5}, Method::skip));
 }
 
+TEST(Methods, InSpaceAgreeWithTheSumOverAllPairs) {
+  const Problem p(2, 4, 2, 300, 3000, 3, 3);
+  expect_same(p, with(Gaussian{0.6}, Method::space));
+  expect_same(p, with(Gaussian{0.6}, Method::skip));
+}
+
 TEST(Methods, MeasureAfterTheMetric) {
   const Problem p(1, 1, 1, 200, 900, 3, 1);
   Array<double, 2> matrix({3, 1});
@@ -101,6 +107,12 @@ TEST(Methods, RowsFarFromAllKeysAreAnsweredByThePlaneToo) {
   expect_same(p, with(Gaussian{0.3}, Method::plane));
 }
 
+TEST(Methods, RowsFarFromAllKeysAreAnsweredBySpaceToo) {
+  Problem p(1, 1, 1, 64, 5000, 3, 1);
+  for (Index i = 0; i < 64; i += 2) p.query(0, 0, i, 0) += 40;
+  expect_same(p, with(Gaussian{0.5}, Method::space));
+}
+
 TEST(Methods, SmallCallsAreSummedDirectly) {
   const Problem p(1, 1, 1, 100, 1000, 1, 1);
   EXPECT_EQ(attend(p.query, p.key, p.value, with(Gaussian{0.2}, Method::automatic)).method, Method::direct);
@@ -119,6 +131,13 @@ TEST(Methods, LargeCallsTakeTheCheapestThatFits) {
             Method::direct);
 }
 
+TEST(Methods, LargeCallsInSpaceTakeTheTransformWhereKeysAreDenseAndQueriesNearThem) {
+  Problem p(1, 1, 1, 20000, 20000, 3, 1);
+  EXPECT_EQ(attend(p.query, p.key, p.value, with(Gaussian{0.5}, Method::automatic)).method, Method::space);
+  for (Index i = 0; i < 20000; ++i) p.query(0, 0, i, 0) += 100;
+  EXPECT_EQ(attend(p.query, p.key, p.value, with(Gaussian{0.5}, Method::automatic)).method, Method::skip);
+}
+
 TEST(Methods, SayWhatTheyNeed) {
   const Problem p(1, 1, 1, 4, 5, 3, 1);
   const auto expect = [&](const AttentionOptions& options, const std::string& message) {
@@ -126,6 +145,10 @@ TEST(Methods, SayWhatTheyNeed) {
   };
   expect(with(Gaussian{1}, Method::line), "method: line; it needs one column, not 3");
   expect(with(Gaussian{1}, Method::plane), "method: plane; it needs two columns, not 3");
+  const Problem wide(1, 1, 1, 4, 5, 4, 1);
+  expect_message([&] { attend(wide.query, wide.key, wide.value, with(Gaussian{1}, Method::space)); },
+                 "method: space; it needs three columns, not 4");
+  expect(with(Euclidean{1}, Method::space), "method: space; it needs the Gaussian");
   expect(with(Dot{}, Method::skip),
          "method: skip; it needs a similarity of distances: Gaussian, Euclidean or compact");
   AttentionOptions options = with(Gaussian{1}, Method::skip);

@@ -197,6 +197,31 @@ void expect_dtype(const char* name) {
 
 TEST(AttendTypes, Float32) { expect_dtype<float>("float32"); }
 TEST(AttendTypes, Bfloat16) { expect_dtype<bfloat16>("bfloat16"); }
+TEST(AttendTypes, RoundedWeights) {
+  const Data data(kBatch);
+  const TemporaryFolder folder;
+  // Values of more than 8 columns and an even depth, which the rounding needs.
+  Array<double, 4> query({1, 1, 30, 4}), key({1, 1, 40, 4}), value({1, 1, 40, 16});
+  Index n = 0;
+  for (Array<double, 4>* a : {&query, &key, &value}) {
+    for (double& x : *a) x = static_cast<double>(n++ * 7919 % 64) / 32 - 1;
+  }
+  write_npy(folder / "q.npy", query);
+  write_npy(folder / "k.npy", key);
+  write_npy(folder / "v.npy", value);
+  const Outcome outcome = data.run(folder, {"-q", "q.npy", "-k", "k.npy", "-v", "v.npy", "-o", "result.npy",
+                                            "--dtype", "bfloat16", "--round-weights", "--quiet"});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  const auto stored = [](const Array<double, 4>& x) {
+    Array<bfloat16, 4> result(x.shape());
+    std::transform(x.begin(), x.end(), result.begin(), [](double v) { return bfloat16(v); });
+    return result;
+  };
+  AttentionOptions options;
+  options.round_weights = true;
+  const AttentionResult want = attend(stored(query), stored(key), stored(value), options);
+  expect_close(written_files(folder).at("out"), values(want.out), 1e-6, "out");
+}
 TEST(AttendTypes, Float16) { expect_dtype<float16>("float16"); }
 
 TEST(AttendShapes, OutputsHaveTheRankOfTheQueries) {

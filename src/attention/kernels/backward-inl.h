@@ -216,6 +216,8 @@ void BackwardAny(const BackwardTask<Real>& task) {
       return BackwardDifferences<Real, Pair::squared, true>(full);
     case Pair::absolute:
       return BackwardDifferences<Real, Pair::absolute, true>(full);
+    case Pair::dot_halves:
+      return;  // forward alone
     case Pair::additive:
       return BackwardDifferences<Real, Pair::additive, true>(full);
   }
@@ -271,6 +273,8 @@ void WeighAny(const BackwardTask<Real>& task, Real* weights, Index stride) {
       return WeighPair<Real, Pair::squared>(full, weights, stride);
     case Pair::absolute:
       return WeighPair<Real, Pair::absolute>(full, weights, stride);
+    case Pair::dot_halves:
+      return;  // forward alone
     case Pair::additive:
       return WeighPair<Real, Pair::additive>(full, weights, stride);
   }

@@ -124,7 +124,8 @@ HWY_INLINE void PullRows(const BackwardTask<Real>& block, Index row, const Real*
     HWY_UNROLL(3)
     for (Index v = 0; v < V; ++v) ds[r][v] = start;
   }
-  AddDots<Real, R, V>(rows, block.d_out_stride, value_tile + first_vector * kStep, block.value_depth, ds);
+  AddDots<Real, Pair::dot, R, V>(rows, block.d_out_stride, value_tile + first_vector * kStep,
+                                 block.value_depth, ds);
   HWY_UNROLL(8)
   for (Index r = 0; r < R; ++r) {
     HWY_UNROLL(3)
@@ -160,8 +161,8 @@ HWY_NOINLINE void EntropyRows(const BackwardTask<Real>& block, Index row, const 
   for (Index r = 0; r < R; ++r) {
     for (Index v = 0; v < kVectors; ++v) ds[r][v] = hn::Set(d, -block.delta[row + r]);
   }
-  AddDots<Real, R, kVectors>(block.d_out + row * block.d_out_stride, block.d_out_stride, value_tile,
-                             block.value_depth, ds);
+  AddDots<Real, Pair::dot, R, kVectors>(block.d_out + row * block.d_out_stride, block.d_out_stride,
+                                        value_tile, block.value_depth, ds);
   for (Index r = 0; r < R; ++r) {
     const Vec<Real> d_entropy = hn::Set(d, block.d_entropy[row + r]);
     for (Index v = 0; v < kVectors; ++v) {

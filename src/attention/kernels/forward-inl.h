@@ -21,6 +21,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstring>
 
 #include "attention/kernels/stream-inl.h"
 #include "attention/kernels/terms-inl.h"
@@ -61,6 +62,28 @@ HWY_INLINE TilePlace<Real> TermsPlace(const ForwardTask<Real>& task, Index row, 
   return {task.terms[place.head], task.factor, place.query, first_key, task.key_end};
 }
 
+// A row's weights from the block's key `first` on; two share a number where they are rounded.
+template <class Real>
+HWY_INLINE Real* WeightsAt(const ForwardTask<Real>& task, const Rows<Real>& s, Index group_row, Index first) {
+  return s.weights + group_row * kKeyBlock + (task.rounded ? first / 2 : first);
+}
+template <class Real>
+HWY_INLINE void ClearTile(const ForwardTask<Real>& task, const Rows<Real>& s, Index group_row, Index first) {
+  std::fill_n(WeightsAt(task, s, group_row, first), task.rounded ? kTileKeys<Real> / 2 : kTileKeys<Real>,
+              Real{0});
+}
+
+template <class Real>
+void ScaleHalves(Real* words, Index count, Real factor) {
+  auto* halves = reinterpret_cast<unsigned char*>(words);
+  for (Index j = 0; j < count; ++j, halves += sizeof(bfloat16)) {
+    bfloat16 weight;
+    std::memcpy(&weight, halves, sizeof(weight));
+    weight = static_cast<bfloat16>(static_cast<float>(weight) * static_cast<float>(factor));
+    std::memcpy(halves, &weight, sizeof(weight));
+  }
+}
+
 // If a row's logits outgrew m: move m up to the next whole number and scale what was summed so far.
 template <class Real>
 HWY_NOINLINE void RescaleIfOutgrown(const ForwardTask<Real>& task, const Rows<Real>& s, Index row,
@@ -90,6 +113,7 @@ HWY_NOINLINE void RescaleIfOutgrown(const ForwardTask<Real>& task, const Rows<Re
   }
   for (Index l = 0; l < kLanes<Real>; ++l) s.sum[row * kMaxLanes + l] *= factor;
   for (Index c = 0; c < s.out_stride; ++c) s.out[row * s.out_stride + c] *= factor;
+  if (task.rounded) return ScaleHalves(s.weights + group_row * kKeyBlock, keys_done, factor);
   if (!task.narrow) {
     for (Index j = 0; j < keys_done; ++j) s.weights[group_row * kKeyBlock + j] *= factor;
   }
@@ -165,8 +189,8 @@ void ScoreTile(const ForwardTask<Real>& task, const Rows<Real>& s, Index row, In
   const Index first_key = tile.first_key, keys_done = tile.keys_done;
   Vec<Real> acc[R][V];
   const Real* query = task.query + row * task.query_stride;
-  if (kPair == Pair::dot && V == kVectors && tile.keys == nullptr) {
-    DotStored<Real, R>(task, query, first_key, s.spill);
+  if (kIsDot<kPair> && V == kVectors && tile.keys == nullptr) {
+    DotStored<Real, kPair == Pair::dot_halves ? kPair : Pair::dot, R>(task, query, first_key, s.spill);
     HWY_UNROLL(8)
     for (Index r = 0; r < R; ++r) {
       for (Index v = 0; v < V; ++v) acc[r][v] = hn::Load(d, s.spill + r * kKeys + v * kStep);
@@ -287,7 +311,15 @@ void ScoreTile(const ForwardTask<Real>& task, const Rows<Real>& s, Index row, In
   } else {
     HWY_UNROLL(8)
     for (Index r = 0; r < R; ++r) {
-      Real* weights = s.weights + (group_row + r) * kKeyBlock + keys_done;
+      Real* weights = WeightsAt(task, s, group_row + r, keys_done);
+      if constexpr (kPair == Pair::dot_halves) {
+        if (task.rounded) {
+          for (Index v = 0; v < V; ++v) {
+            StoreRounded(acc[r][v], reinterpret_cast<std::uint16_t*>(weights) + v * kStep);
+          }
+          continue;
+        }
+      }
       HWY_UNROLL(3)
       for (Index v = 0; v < V; ++v) hn::Store(acc[r][v], d, weights + v * kStep);
     }
@@ -321,11 +353,11 @@ HWY_INLINE Span ScoreRows(const ForwardTask<Real>& task, const Rows<Real>& s, In
              from = static_cast<Index>(std::countr_zero(any));
   // On the edges of what is seen most of a tile may be hidden. One path for all but the commonest pair: build
   // time.
-  if constexpr (kPair == Pair::dot && !kTerms && !kNarrow && R > 1) {
+  if constexpr (kIsDot<kPair> && !kTerms && !kNarrow && R > 1) {
     const Index skip = from / kLanes<Real>, vectors = (reach + kLanes<Real> - 1) / kLanes<Real> - skip;
     if (vectors < kVectors && tile.keys != nullptr) {
       for (Index r = 0; r < R; ++r) {
-        std::fill_n(s.weights + (group_row + r) * kKeyBlock + tile.keys_done, kTileKeys<Real>, Real{0});
+        ClearTile(task, s, group_row + r, tile.keys_done);
         bits[r] >>= static_cast<unsigned>(skip * kLanes<Real>);
       }
       const Index lanes = skip * kLanes<Real>;
@@ -370,7 +402,7 @@ Span ScoreGroup(const ForwardTask<Real>& task, const Rows<Real>& s, Index group,
         block_seen == MaskPlan::Seen::all ? block_seen : Classify(task, row, row + rows, key, key + kKeys);
     if (seen == MaskPlan::Seen::none) {
       for (Index r = 0; !kNarrow && r < rows; ++r) {
-        std::fill_n(s.weights + (row - group + r) * kKeyBlock + (key - block), kKeys, Real{0});
+        ClearTile(task, s, row - group + r, key - block);
       }
     } else {
       if (!ready) tile = TileAt<Real, kNarrow>(task, s, key, block, dots_stored(kPair, group_end - group));
@@ -421,7 +453,13 @@ void Forward(const ForwardTask<Real>& task) {
       if (!kNarrow && first < last) {
         const WeightedRows<Real> to{s.weights + (first - block), group_end - group,
                                     s.out + group * s.out_stride};
-        if (task.key_tiles == nullptr) {
+        if (kPair == Pair::dot_halves && task.rounded) {
+          const Index word = first / 2;
+          AddWeightedRows<Real, kPair == Pair::dot_halves ? kPair : Pair::dot>(
+              s.weights + (word - block / 2), kKeyBlock, to.count, task.value + word * task.value_stride,
+              task.value_stride, (last + 1) / 2 - word, round_up(task.value_depth, kLanes<Real>), to.out,
+              s.out_stride);
+        } else if (task.key_tiles == nullptr) {
           AddStoredValues(task, s, to, first, last);
         } else {
           AddWeightedRows(to.weights, kKeyBlock, to.count, task.value + first * task.value_stride,
@@ -471,6 +509,8 @@ void ForwardAny(const ForwardTask<Real>& task) {
       return ForwardPair<Real, Pair::squared, true>(full);
     case Pair::absolute:
       return ForwardPair<Real, Pair::absolute, true>(full);
+    case Pair::dot_halves:
+      return;  // forward_halves
     case Pair::additive:
       return ForwardPair<Real, Pair::additive, true>(full);
   }

@@ -23,6 +23,7 @@ HWY_EXPORT(Forward32);
 template <>
 void forward(const ForwardTask<float>& task) {
   if (is_narrow(task)) return forward_narrow(task);
+  if (task.pair == Pair::dot_halves) return forward_halves(task);
   HWY_DYNAMIC_DISPATCH(Forward32)(task);
 }
 

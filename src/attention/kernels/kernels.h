@@ -28,6 +28,9 @@ enum class Pair {
   squared,   ///< (q - k)^2
   absolute,  ///< |q - k|
   additive,  ///< u tanh(q + k)
+  /// Forward alone, where multiplies_bfloat16(): a column is a word of two bfloat16, whose products are exact
+  /// in float and added to x one after the other.
+  dot_halves,
 };
 
 /// From x' to the natural logit s; the kernels compute it in units of log 2.
@@ -160,6 +163,9 @@ struct ForwardTask {
   unsigned char* not_finite = nullptr;
   Index depth = 0, value_depth = 0;
   bool narrow = false;  ///< values come as tiles and are summed with keys in lanes
+  /// dot_halves, not narrow, with key_tiles: weights are rounded to bfloat16, and `value` holds words of two
+  /// keys' values, [(keys + 1) / 2][value_stride].
+  bool rounded = false;
   const MaskPlan* mask = nullptr;
   Index sequence = 0, head = 0, first_query = 0;  ///< into the mask
   Index key_begin = 0, key_end = 0;               ///< begins at a multiple of kKeyBlock
@@ -180,6 +186,12 @@ template <class Real>
 std::size_t forward_scratch(Index value_depth, bool narrow, Index stream_depth);
 template <class Real>
 void forward(const ForwardTask<Real>& task);
+void forward_halves(const ForwardTask<float>& task);  ///< Pair::dot_halves
+
+/// Whether the instruction set in use multiplies bfloat16: AVX-512 BF16, unless it is switched off.
+bool multiplies_bfloat16();
+bool can_multiply_bfloat16();  ///< the CPU
+void switch_bfloat16(bool on);
 
 constexpr Index kNarrowDepth = 16;  ///< up to this many columns a Gaussian's queries lie in the lanes.
 /// Below this sum of weights relative to 2^0 a row's logits, of 20 bits and more, lost too much in float.
@@ -203,7 +215,8 @@ struct FarRow {
 };
 constexpr Index kFarRows = 8;  ///< that share a pass over the keys
 /// `count` rows of a task, at most kFarRows, over all keys of the sequence, in double; `factor` is the task's
-/// before rounding. The rows' lists of largest logits, if any, are put right in place, relative to FarRow::max.
+/// before rounding. The rows' lists of largest logits, if any, are put right in place, relative to
+/// FarRow::max.
 void sum_far_rows(const ForwardTask<float>& task, double factor, const Index* rows, Index count,
                   FarRow* results);
 
@@ -211,8 +224,8 @@ void sum_far_rows(const ForwardTask<float>& task, double factor, const Index* ro
 ///
 /// P = weights, dS = P (dP - delta - d_entropy (logit2 - lse2)) with dP = sum_c d_out v (times dropout), the
 /// gradient of the logit; dX = dS dlogit/dx, the gradient of x, in natural units. With Terms, and in double
-/// for all pairs but the dot, dX is whole; without, it is dS and the caller multiplies by its constant factor.
-/// What is summed from it:
+/// for all pairs but the dot, dX is whole; without, it is dS and the caller multiplies by its constant
+/// factor. What is summed from it:
 ///   dot       d_query += sum dX k                  d_key += sum dX q
 ///   squared   d_query += sum dX (q - k)            d_key += sum dX (q - k)     (caller: times 2 and -2)
 ///   absolute  d_query += sum dX sign(q - k)        d_key += sum dX sign(q - k) (caller: times 1 and -1)
@@ -226,9 +239,10 @@ struct BackwardTask {
   const Real* coefficient = nullptr;
   const Real* query = nullptr;  ///< [rows][depth], as the logits need them
   Index query_stride = 0;
-  const Real* key_tiles = nullptr;  ///< these, value_tiles, finite_key_tiles and key_rows from key `key_base` on
+  const Real* key_tiles =
+      nullptr;  ///< these, value_tiles, finite_key_tiles and key_rows from key `key_base` on
   Index key_base = 0;
-  const Real* d_out = nullptr;      ///< [rows][value_depth]
+  const Real* d_out = nullptr;  ///< [rows][value_depth]
   Index d_out_stride = 0;
   const Real* value_tiles = nullptr;
   /// Per row: lse in units of log 2 (-inf: sees nothing), sum_c d_out out - d_lse + d_entropy entropy, and
@@ -251,8 +265,8 @@ struct BackwardTask {
   Index first_query = 0, last_query = 0;  ///< into the mask; row pointers above are at first_query
   Index first_key = 0, last_key = 0;      ///< first_key at a tile
   Real* scratch = nullptr;                ///< backward_scratch() numbers
-  /// d_query [rows][d_query_stride], d_key and d_value tiles ([tile][depth][tile_keys]) are written, or added to
-  /// where the caller says so.
+  /// d_query [rows][d_query_stride], d_key and d_value tiles ([tile][depth][tile_keys]) are written, or added
+  /// to where the caller says so.
   bool add_query = false, add_key = false;
   /// d_query of kBackwardQueries rows, from first_query on, that see none of the task's keys is not written.
   bool skip_unseen = false;

@@ -113,8 +113,8 @@ HWY_INLINE Vec<float> UpperAs(bfloat16, Words words) {
 }
 template <class Words>
 HWY_INLINE Vec<float> LowerAs(float16, Words words) {
-  const Tag<float> d;
 #if HWY_TARGET <= HWY_AVX2 && HWY_ARCH_X86
+  const Tag<float> d;
   const auto halves = hn::TruncateTo(hn::Rebind<std::uint16_t, Tag<float>>(), words);
   return hn::PromoteTo(d, hn::BitCast(hn::Rebind<hwy::float16_t, Tag<float>>(), halves));
 #else

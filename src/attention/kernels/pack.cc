@@ -22,7 +22,7 @@ void PackTiles(const Real* HWY_RESTRICT rows, Index stride, Index count, Index d
   constexpr Index kKeys = kTileKeys<Real>;
   for (Index t = first_tile; t < last_tile; ++t) {
     PackTile<true>(rows + t * kKeys * stride, stride, std::clamp<Index>(count - t * kKeys, 0, kKeys), depth,
-             tiles + t * depth * kKeys);
+                   tiles + t * depth * kKeys);
   }
 }
 

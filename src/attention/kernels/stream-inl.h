@@ -45,7 +45,7 @@ void PackStored(const StoredRows& rows, Index first, Index filled, Index depth, 
 }
 
 // x[R][kTileKeys], the products of R queries with a whole tile of stored keys: the chains of Accumulate.
-template <class Real, Index R, class Stored>
+template <class Real, Pair kPair, Index R, class Stored>
 HWY_INLINE void DotRows(const Real* HWY_RESTRICT query, Index query_stride, const Stored* HWY_RESTRICT keys,
                         Index stride, Index depth, Real* HWY_RESTRICT x) {
   const Tag<Real> d;
@@ -62,7 +62,7 @@ HWY_INLINE void DotRows(const Real* HWY_RESTRICT query, Index query_stride, cons
       ahead.next(kLanes<Real> * kSquare<Stored>);
       TransposeSquare(rows + c, stride, [&](Index i, Vec<Real> key) {
         for (Index r = 0; r < R; ++r) {
-          acc[r] = hn::MulAdd(hn::Set(d, query[r * query_stride + c + i]), key, acc[r]);
+          acc[r] = AddProduct<kPair>(hn::Set(d, query[r * query_stride + c + i]), key, acc[r]);
         }
       });
     }
@@ -71,23 +71,24 @@ HWY_INLINE void DotRows(const Real* HWY_RESTRICT query, Index query_stride, cons
       HWY_ALIGN Real column[kMaxLanes];
       for (Index j = 0; j < kLanes<Real>; ++j) column[j] = static_cast<Real>(rows[j * stride + c]);
       const Vec<Real> key = hn::Load(d, column);
-      for (Index r = 0; r < R; ++r) acc[r] = hn::MulAdd(hn::Set(d, query[r * query_stride + c]), key, acc[r]);
+      for (Index r = 0; r < R; ++r)
+        acc[r] = AddProduct<kPair>(hn::Set(d, query[r * query_stride + c]), key, acc[r]);
     }
     for (Index r = 0; r < R; ++r) hn::Store(acc[r], d, x + r * kTileKeys<Real> + v * kLanes<Real>);
   }
 }
 
 // For ScoreTile: the rows of a task without a tile, from key `first` on.
-template <class Real, Index R>
+template <class Real, Pair kPair, Index R>
 HWY_NOINLINE void DotStored(const ForwardTask<Real>& task, const Real* query, Index first, Real* x) {
   WithStored<Real>(task.key_rows, first - task.key_begin, [&](const auto* keys) {
-    DotRows<Real, R>(query, task.query_stride, keys, task.key_rows.stride, task.depth, x);
+    DotRows<Real, kPair, R>(query, task.query_stride, keys, task.key_rows.stride, task.depth, x);
   });
 }
 
 // Whether `rows` queries take a whole tile by DotStored: more would transpose it again and again.
 constexpr bool dots_stored(Pair pair, Index rows) {
-  return pair == Pair::dot && (rows <= 2 || rows == kTileRows);
+  return (pair == Pair::dot || pair == Pair::dot_halves) && (rows <= 2 || rows == kTileRows);
 }
 
 // 0 in place of what is not finite.

@@ -128,8 +128,42 @@ HWY_INLINE hn::Mask<Tag<Real>> LaneMask(std::uint64_t bits, Index vector) {
   return hn::LoadMaskBits(Tag<Real>(), bytes);
 }
 
+/// sum + the products of the bfloat16 in x and y, two a word. Inline assembly, since the instruction set's
+/// functions are compiled for AVX-512 without it; called only where multiplies_bfloat16().
+HWY_INLINE Vec<float> AddHalves(Vec<float> x, Vec<float> y, Vec<float> sum) {
+#if HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86
+  __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum.raw) : "v"(x.raw), "v"(y.raw));
+  return sum;
+#else
+  (void)x, (void)y;
+  return sum;
+#endif
+}
+/// Rounds to bfloat16, to nearest and ties to even.
+HWY_INLINE void StoreRounded(Vec<float> x, std::uint16_t* to) {
+#if HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86
+  __m256i halves;
+  __asm__("vcvtneps2bf16 %1, %0" : "=v"(halves) : "v"(x.raw));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), halves);
+#else
+  (void)x, (void)to;
+#endif
+}
+
+template <Pair kPair>
+inline constexpr bool kIsDot = kPair == Pair::dot || kPair == Pair::dot_halves;
+/// sum + x y, of whole numbers or of halves.
+template <Pair kPair, class V>
+HWY_INLINE V AddProduct(V x, V y, V sum) {
+  if constexpr (kPair == Pair::dot_halves) {
+    return AddHalves(x, y, sum);
+  } else {
+    return hn::MulAdd(x, y, sum);
+  }
+}
+
 /// acc[r][v] += sum over the depth of the products of a row and the keys of a tile.
-template <class Real, Index R, Index V>
+template <class Real, Pair kPair, Index R, Index V>
 HWY_INLINE void AddDots(const Real* HWY_RESTRICT rows, Index stride, const Real* HWY_RESTRICT tile,
                         Index depth, Vec<Real> (&acc)[R][V]) {
   const Tag<Real> d;
@@ -141,7 +175,7 @@ HWY_INLINE void AddDots(const Real* HWY_RESTRICT rows, Index stride, const Real*
     for (Index r = 0; r < R; ++r) {
       const Vec<Real> x = hn::Set(d, rows[r * stride + c]);
       HWY_UNROLL(3)
-      for (Index v = 0; v < V; ++v) acc[r][v] = hn::MulAdd(x, key[v], acc[r][v]);
+      for (Index v = 0; v < V; ++v) acc[r][v] = AddProduct<kPair>(x, key[v], acc[r][v]);
     }
   }
 }
@@ -174,7 +208,7 @@ HWY_INLINE void Accumulate(const Real* HWY_RESTRICT query, Index stride, const R
     HWY_UNROLL(3)
     for (Index v = 0; v < V; ++v) acc[r][v] = hn::Zero(d);
   }
-  if constexpr (kPair == Pair::dot) return AddDots<Real, R, V>(query, stride, tile, depth, acc);
+  if constexpr (kIsDot<kPair>) return AddDots<Real, kPair, R, V>(query, stride, tile, depth, acc);
   for (Index c = 0; c < depth; ++c) {
     Vec<Real> key[V];
     HWY_UNROLL(3)
@@ -196,8 +230,8 @@ HWY_INLINE void Accumulate(const Real* HWY_RESTRICT query, Index stride, const R
 }
 
 // out[R][V vectors] += sum over j of w(r, j) * rows[j][V vectors], with w(r, j) at weights[r * row_step + j *
-// step].
-template <class Real, Index R, Index V>
+// step]. Of halves: j counts words.
+template <class Real, Index R, Index V, Pair kPair = Pair::dot>
 HWY_INLINE void AddWeightedBlock(const Real* HWY_RESTRICT weights, Index row_step, Index step,
                                  const Real* HWY_RESTRICT rows, Index rows_stride, Index count,
                                  Real* HWY_RESTRICT out, Index out_stride) {
@@ -216,7 +250,7 @@ HWY_INLINE void AddWeightedBlock(const Real* HWY_RESTRICT weights, Index row_ste
     for (Index r = 0; r < R; ++r) {
       const Vec<Real> w = hn::Set(d, weights[r * row_step + j * step]);
       HWY_UNROLL(4)
-      for (Index v = 0; v < V; ++v) acc[r][v] = hn::MulAdd(w, row[v], acc[r][v]);
+      for (Index v = 0; v < V; ++v) acc[r][v] = AddProduct<kPair>(w, row[v], acc[r][v]);
     }
   }
   HWY_UNROLL(8)
@@ -230,36 +264,36 @@ HWY_INLINE void AddWeightedBlock(const Real* HWY_RESTRICT weights, Index row_ste
 }
 
 // The same for `width` columns, a multiple of the vector.
-template <class Real, Index R>
+template <class Real, Pair kPair, Index R>
 void AddWeightedColumns(const Real* weights, Index weights_stride, const Real* rows, Index rows_stride,
                         Index keys, Index width, Real* out, Index out_stride) {
   constexpr Index kBlockVectors = HWY_TARGET <= HWY_AVX3 ? 4 : 2;
   Index c = 0;
   for (; c + kBlockVectors * kLanes<Real> <= width; c += kBlockVectors * kLanes<Real>) {
-    AddWeightedBlock<Real, R, kBlockVectors>(weights, weights_stride, 1, rows + c, rows_stride, keys, out + c,
-                                             out_stride);
+    AddWeightedBlock<Real, R, kBlockVectors, kPair>(weights, weights_stride, 1, rows + c, rows_stride, keys,
+                                                    out + c, out_stride);
   }
   for (; c < width; c += kLanes<Real>) {
-    AddWeightedBlock<Real, R, 1>(weights, weights_stride, 1, rows + c, rows_stride, keys, out + c,
-                                 out_stride);
+    AddWeightedBlock<Real, R, 1, kPair>(weights, weights_stride, 1, rows + c, rows_stride, keys, out + c,
+                                        out_stride);
   }
 }
 
 // out[count][width] += weights[count][keys] * rows[keys][width]: weights times values, and dS times keys.
 // Blocks of 6 x 4 vectors (6 x 2 with 16 registers) issue 24 FMAs for 10 loads; a row's bits do not depend on
 // the block it is in.
-template <class Real>
+template <class Real, Pair kPair = Pair::dot>
 void AddWeightedRows(const Real* weights, Index weights_stride, Index count, const Real* rows,
                      Index rows_stride, Index keys, Index width, Real* out, Index out_stride) {
   constexpr Index kBlockRows = 6;
   Index r = 0;
   for (; r + kBlockRows <= count; r += kBlockRows) {
-    AddWeightedColumns<Real, kBlockRows>(weights + r * weights_stride, weights_stride, rows, rows_stride,
-                                         keys, width, out + r * out_stride, out_stride);
+    AddWeightedColumns<Real, kPair, kBlockRows>(weights + r * weights_stride, weights_stride, rows,
+                                                rows_stride, keys, width, out + r * out_stride, out_stride);
   }
   for (; r < count; ++r) {
-    AddWeightedColumns<Real, 1>(weights + r * weights_stride, weights_stride, rows, rows_stride, keys, width,
-                                out + r * out_stride, out_stride);
+    AddWeightedColumns<Real, kPair, 1>(weights + r * weights_stride, weights_stride, rows, rows_stride, keys,
+                                       width, out + r * out_stride, out_stride);
   }
 }
 

@@ -273,40 +273,54 @@ void skip(const Task& task) {
 
 double skip_visits(const Task& task) {
   constexpr Index kQueries = 64, kKeys = 4096;
+  constexpr double kFarAway = 4;  // bandwidths from the nearest key
   if (task.keys == 0 || task.queries == 0) return 0;
   const Index queries = std::min(task.queries, kQueries), keys = std::min(task.keys, kKeys);
   const double h = task.bandwidth, depth = static_cast<double>(task.depth),
                n = static_cast<double>(task.keys);
   const double share = n / static_cast<double>(keys);  // keys that one of the sample stands for
   std::vector<double> x(static_cast<std::size_t>(keys));
+  const auto squared_distance = [&](const float* from, Index j) {
+    const float* key = task.key[j * task.keys / keys];
+    double sum = 0;
+    for (Index c = 0; c < task.depth; ++c) {
+      const double t = static_cast<double>(from[c]) - static_cast<double>(key[c]);
+      sum += t * t;
+    }
+    return sum;
+  };
   double visits = 0;
   for (Index s = 0; s < queries; ++s) {
     const float* query = task.query[s * task.queries / queries];
-    for (Index j = 0; j < keys; ++j) {
-      const float* key = task.key[j * task.keys / keys];
-      double sum = 0;
-      for (Index c = 0; c < task.depth; ++c) {
-        const double t = static_cast<double>(query[c]) - static_cast<double>(key[c]);
-        sum += t * t;
-      }
-      x[static_cast<std::size_t>(j)] = sum;
-    }
+    for (Index j = 0; j < keys; ++j) x[static_cast<std::size_t>(j)] = squared_distance(query, j);
     const Index eighth = std::min<Index>(8, keys) - 1;
-    std::nth_element(x.begin(), x.begin() + eighth, x.end());
+    const auto nearest = std::min_element(x.begin(), x.end());
+    const double closest = *nearest;
+    double apart = 0;  // squared, from the middle of the eight nearest keys to the last
+    if (closest > kFarAway * kFarAway * h * h) {
+      // Amid no keys: how dense they lie is seen around the nearest.
+      std::vector<double> around(x.size());
+      const float* middle = task.key[(nearest - x.begin()) * task.keys / keys];
+      for (Index j = 0; j < keys; ++j) around[static_cast<std::size_t>(j)] = squared_distance(middle, j);
+      std::nth_element(around.begin(), around.begin() + eighth, around.end());
+      apart = around[static_cast<std::size_t>(eighth)];
+    } else {
+      std::nth_element(x.begin(), x.begin() + eighth, x.end());
+      apart = x[static_cast<std::size_t>(eighth)];
+    }
     // A leaf reaches about 1.2 radii of a ball of 16 keys beyond the cut.
-    const double ball = std::sqrt(x[static_cast<std::size_t>(eighth)]) *
-                        std::pow(kSkipLeaf / (static_cast<double>(eighth + 1) * share), 1 / depth);
+    const double ball =
+        std::sqrt(apart) * std::pow(kSkipLeaf / (static_cast<double>(eighth + 1) * share), 1 / depth);
     double radius = h;
     if (!is_compact(task.kernel)) {
       const bool squared = task.kernel == Kernel::gaussian;
       const auto logit = [&](double at) { return squared ? at / (2 * h * h) : std::sqrt(at) / h; };
-      const double least = logit(*std::min_element(x.begin(), x.begin() + eighth + 1));
+      const double least = logit(closest);
       double total = 0;
       for (const double at : x) total += std::exp(least - logit(at));
       // Of the exponent's distance to the outermost radius the cut saves about a fifth.
-      const double far =
-          0.8 * (kLn2 * (kSkippedBits + 1 + std::log2(n)) - std::max(std::log(total * share), 0.0) + least);
-      const double end = std::max(far, least);
+      const double beyond = kLn2 * (kSkippedBits + 1 + std::log2(n)) - std::max(std::log(total * share), 0.0);
+      const double end = least + 0.8 * std::max(beyond, 0.0);
       radius = h * (squared ? std::sqrt(2 * end) : end);
     }
     radius += 1.2 * ball;
