@@ -67,10 +67,9 @@ double difference(const Array<double, 4>& a, const Array<double, 4>& b) {
   return most / largest(b);
 }
 
-double tolerance(Dtype dtype) {
-  if (dtype == Dtype::float64) return 1e-12;
-  // Dot instructions take weights rounded to 8 bits of precision.
-  if (dtype == Dtype::bfloat16) return 5e-3;
+double tolerance(const Problem& problem) {
+  if (problem.dtype == Dtype::float64) return 1e-12;
+  if (problem.round_weights) return 5e-3;  // to 8 bits of precision
   return 1e-4;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kith/attention.h"
+#include "problem.h"
 
 namespace kith::bench {
 
@@ -10,7 +11,7 @@ namespace kith::bench {
 double difference(const Array<double, 4>& a, const Array<double, 4>& b);
 
 /// What errors of Kith may be at most, and of peers, which may round outputs and weights to 16 bits.
-double tolerance(Dtype dtype);
+double tolerance(const Problem& problem);
 double peer_tolerance(Dtype dtype);
 
 /// Largest difference of `out` from the double-precision reference over the largest |value|, on sampled rows

@@ -47,6 +47,18 @@ Rounds keep(const std::vector<Round>& rounds, double lowest, std::size_t contest
 
 }  // namespace
 
+double seconds(const std::function<void()>& run, double at_least) {
+  const auto time = [&](int runs) {
+    const auto start = Clock::now();
+    for (int i = 0; i < runs; ++i) run();
+    return std::chrono::duration<double>(Clock::now() - start).count();
+  };
+  const double first = time(1);
+  if (first >= at_least) return first;
+  const int runs = static_cast<int>(std::ceil(at_least / std::max(first, 1e-7)));
+  return time(runs) / runs;
+}
+
 Spread spread_of(std::vector<double> values) {
   if (values.empty()) return {};
   std::sort(values.begin(), values.end());

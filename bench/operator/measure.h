@@ -15,6 +15,11 @@ struct Effort {
   double row_seconds = 120;  ///< no new round after this
 };
 
+/// Seconds of one run: the mean over runs that together take `at_least`, after one that warms the caches.
+/// That one counts alone if it takes so long by itself. Peers in processes of their own do the same
+/// (peers/driver.py).
+double seconds(const std::function<void()>& run, double at_least);
+
 /// Median and quartiles.
 struct Spread {
   double median = 0, low = 0, high = 0;

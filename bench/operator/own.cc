@@ -1,11 +1,13 @@
 #include "own.h"
 
 #include <algorithm>
-#include <chrono>
+#include <array>
 #include <cmath>
 #include <filesystem>
 #include <initializer_list>
 #include <limits>
+#include <type_traits>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -63,7 +65,7 @@ class TypedOwn final : public Own {
     forward();
     if (is_backward()) gradients_ = attend_backward(query_, key_, value_, result_, d_out_, options_);
     error_ = check();
-    if (!(error_ < tolerance(problem.dtype))) {
+    if (!(error_ < tolerance(problem))) {
       throw Error(fmt::format("{}: Kith's error is {:.1e}; not timed", shape_text(problem), error_));
     }
   }
@@ -90,19 +92,46 @@ class TypedOwn final : public Own {
   }
 
   void compare(const std::string& folder, const std::string& peer) const override {
-    const auto same = [&](const std::string& name, const Array<Real, 4>& own) {
+    for (const auto& [name, own] : compared()) {
       const std::string path = fmt::format("{}/{}.npy", folder, name);
-      if (!std::filesystem::exists(path)) return;
-      const double error = difference(read_npy(path).as<double, 4>(), widened(own));
-      if (!(error < peer_tolerance(problem_.dtype)))
-        throw Error(fmt::format("{}'s {} differs from Kith's by {:.1e}; not timed", peer, name, error));
-    };
-    same("out", result_.out);
-    same("d_query", gradients_.query);
-    same("d_key", gradients_.key);
-    same("d_value", gradients_.value);
+      if (std::filesystem::exists(path)) require_same(read_npy(path).as<double, 4>(), *own, name, peer);
+    }
     compare_lse(folder, peer);
     compare_nearest(folder, peer);
+  }
+
+  KithProblem in_process(const Problem& problem) const override {
+    if (problem.heads > 1 && problem.queries < problem_.queries) throw Error("takes no part of the queries");
+    return {.type = peer_type(),
+            .is_backward = is_backward(),
+            .is_causal = problem.is_causal,
+            .threads = problem.threads,
+            .heads = problem.heads,
+            .queries = problem.queries,
+            .keys = problem.keys,
+            .depth = problem.depth,
+            .value_depth = problem.value_depth,
+            .scale = 1 / std::sqrt(static_cast<double>(problem.depth)),
+            .query = query_.data(),
+            .key = key_.data(),
+            .value = value_.data(),
+            .d_out = is_backward() ? d_out_.data() : nullptr};
+  }
+
+  void compare(const KithResults& results, const Problem& problem, const std::string& peer) const override {
+    const std::initializer_list<const void*> theirs = {results.out, results.d_query, results.d_key,
+                                                       results.d_value};
+    auto their = theirs.begin();
+    for (const auto& [name, own] : compared()) {
+      const auto* data = static_cast<const Real*>(*their++);
+      if ((own == &result_.out) == is_backward()) continue;
+      if (data == nullptr) throw Error(fmt::format("{} gave no {}; not timed", peer, name));
+      Shape<4> shape = own->shape();
+      if (own == &result_.out || own == &gradients_.query) shape[2] = problem.queries;
+      Array<double, 4> copy(shape);
+      std::copy_n(data, copy.size(), copy.data());
+      require_same(copy, *own, name, peer);
+    }
   }
 
   double peak_memory() override {
@@ -120,6 +149,28 @@ class TypedOwn final : public Own {
   bool is_backward() const { return problem_.task == Task::backward; }
   void forward() { attend(query_, key_, value_, options_, result_, workspace_); }
 
+  static KithType peer_type() {
+    if constexpr (std::is_same_v<T, double>) return kith_float64;
+    if constexpr (std::is_same_v<T, bfloat16>) return kith_bfloat16;
+    if constexpr (std::is_same_v<T, float16>) return kith_float16;
+    return kith_float32;
+  }
+
+  // In the order of KithResults.
+  std::array<std::pair<const char*, const Array<Real, 4>*>, 4> compared() const {
+    return {{{"out", &result_.out},
+             {"d_query", &gradients_.query},
+             {"d_key", &gradients_.key},
+             {"d_value", &gradients_.value}}};
+  }
+
+  void require_same(const Array<double, 4>& theirs, const Array<Real, 4>& own, const char* name,
+                    const std::string& peer) const {
+    const double error = difference(theirs, widened(own));
+    if (!(error < peer_tolerance(problem_.dtype)))
+      throw Error(fmt::format("{}'s {} differs from Kith's by {:.1e}; not timed", peer, name, error));
+  }
+
   static const Array<T, 4>& storable(const Array<T, 4>& array) requires(sizeof(T) >= 4) { return array; }
   static Array<float, 4> storable(const Array<T, 4>& array) requires(sizeof(T) < 4) {
     Array<float, 4> copy(array.shape());
@@ -133,6 +184,7 @@ class TypedOwn final : public Own {
     options_.want.lse = is_backward();
     if (problem_.is_causal) options_.mask = causal();
     if (problem_.direct) options_.method = Method::direct;
+    options_.round_weights = problem_.round_weights;
     switch (problem_.variant) {
       case Variant::dot:
         break;
@@ -238,19 +290,6 @@ std::unique_ptr<Own> prepare(const Problem& problem) {
     default:
       return std::make_unique<TypedOwn<float>>(problem);
   }
-}
-
-double seconds(Own& own, double at_least) {
-  using Clock = std::chrono::steady_clock;
-  const auto time = [&](int runs) {
-    const auto start = Clock::now();
-    for (int i = 0; i < runs; ++i) own.run();
-    return std::chrono::duration<double>(Clock::now() - start).count();
-  };
-  const double first = time(1);
-  if (first >= at_least) return first;
-  const int runs = static_cast<int>(std::ceil(at_least / std::max(first, 1e-7)));
-  return time(runs) / runs;
 }
 
 }  // namespace kith::bench

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "../peers/in_process.h"
 #include "problem.h"
 
 namespace kith::bench {
@@ -21,15 +22,15 @@ class Own {
   /// kith::Error if what a peer left in FOLDER (out.npy, d_query.npy, lse.npy, ...) is not what Kith
   /// computed.
   virtual void compare(const std::string& folder, const std::string& peer) const = 0;
+  /// `problem`, which is this one or has fewer queries, over the inputs as they lie here. kith::Error: one of
+  /// several heads has fewer queries, which would leave gaps.
+  virtual KithProblem in_process(const Problem& problem) const = 0;
+  virtual void compare(const KithResults& results, const Problem& problem, const std::string& peer) const = 0;
   /// Bytes that a fresh call takes at its peak beyond its inputs; 0 where the system does not tell.
   virtual double peak_memory() = 0;
 };
 
 /// Error: the result is wrong, so nothing may be timed.
 std::unique_ptr<Own> prepare(const Problem& problem);
-
-/// Seconds of one run: the mean over runs that together take `at_least`, after one that warms the caches.
-/// That one counts alone if it takes so long by itself. Peers are timed the same way (peers/driver.py).
-double seconds(Own& own, double at_least);
 
 }  // namespace kith::bench

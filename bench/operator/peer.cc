@@ -1,47 +1,14 @@
 #include "peer.h"
 
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <array>
 #include <cstdlib>
 #include <filesystem>
-#include <vector>
 
 #include <fmt/format.h>
 
-#include "kith/error.h"
-
-extern char** environ;
+#include "in_process_peer.h"
+#include "process_peer.h"
 
 namespace kith::bench {
-namespace {
-
-constexpr int kPatienceMs = 30 * 60 * 1000;
-
-// Variables by which the peers' thread pools are told their size before they start.
-std::vector<std::string> environment(int threads) {
-  std::vector<std::string> variables;
-  for (char** variable = environ; *variable != nullptr; ++variable) variables.emplace_back(*variable);
-  for (const char* name : {"OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"}) {
-    std::erase_if(variables, [&](const std::string& v) { return v.starts_with(std::string(name) + "="); });
-    variables.push_back(fmt::format("{}={}", name, threads));
-  }
-  return variables;
-}
-
-std::vector<char*> pointers(std::vector<std::string>& strings) {
-  std::vector<char*> result;
-  for (std::string& s : strings) result.push_back(s.data());
-  result.push_back(nullptr);
-  return result;
-}
-
-}  // namespace
 
 std::string peers_folder() {
   if (const char* folder = std::getenv("KITH_PEERS")) return folder;
@@ -49,65 +16,24 @@ std::string peers_folder() {
   return std::string(home == nullptr ? "." : home) + "/.cache/kith-peers";
 }
 
-Peer::Peer(const std::string& name, int threads, const std::string& log) : name_(name) {
-  std::string python = peers_folder() + "/bin/python3";
-  if (!std::filesystem::exists(python))
-    throw Error(fmt::format("{}: no such file; run bench/peers.sh", python));
-  std::array<int, 2> down{}, up{};
-  if (pipe2(down.data(), O_CLOEXEC) != 0 || pipe2(up.data(), O_CLOEXEC) != 0)
-    throw Error("no pipe to a peer");
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_adddup2(&actions, down[0], 0);
-  posix_spawn_file_actions_adddup2(&actions, up[1], 1);
-  posix_spawn_file_actions_addopen(&actions, 2, log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0644);
-  std::vector<std::string> words = {python, "-B", KITH_BENCH_FOLDER "/peers/driver.py", name};
-  std::vector<std::string> variables = environment(threads);
-  const int failed = posix_spawn(&process_, python.c_str(), &actions, nullptr, pointers(words).data(),
-                                 pointers(variables).data());
-  posix_spawn_file_actions_destroy(&actions);
-  close(down[0]);
-  close(up[1]);
-  to_ = down[1];
-  from_ = up[0];
-  if (failed != 0) throw Error(fmt::format("{}: cannot be started", python));
-  // A peer that has died is told by the answer that does not come.
-  signal(SIGPIPE, SIG_IGN);
+std::vector<std::pair<std::string, std::string>> library_variables(int threads) {
+  // 3000 are a tenth of a millisecond: workers are awake for the next part of the same call, and all sleep
+  // long before the canary between two turns is over.
+  std::vector<std::pair<std::string, std::string>> variables = {{"OMP_WAIT_POLICY", "PASSIVE"},
+                                                                {"GOMP_SPINCOUNT", "3000"}};
+  for (const char* name : {"OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"})
+    variables.emplace_back(name, std::to_string(threads));
+#ifdef __x86_64__
+  // Debian's OpenBLAS takes AVX2 kernels on CPUs that are newer than itself.
+  if (__builtin_cpu_supports("avx512bw")) variables.emplace_back("OPENBLAS_CORETYPE", "SKYLAKEX");
+#endif
+  return variables;
 }
 
-Peer::~Peer() {
-  close(to_);
-  close(from_);
-  if (process_ > 0) {
-    kill(process_, SIGKILL);
-    waitpid(process_, nullptr, 0);
-  }
-}
-
-nlohmann::json Peer::ask(const nlohmann::json& question) {
-  const std::string line = question.dump() + "\n";
-  for (std::size_t sent = 0; sent < line.size();) {
-    const ssize_t n = ::write(to_, line.data() + sent, line.size() - sent);
-    if (n <= 0) throw Error(fmt::format("{}: its process has ended", name_));
-    sent += static_cast<std::size_t>(n);
-  }
-  return nlohmann::json::parse(read_line());
-}
-
-std::string Peer::read_line() {
-  for (;;) {
-    if (const std::size_t end = unread_.find('\n'); end != std::string::npos) {
-      std::string line = unread_.substr(0, end);
-      unread_.erase(0, end + 1);
-      return line;
-    }
-    pollfd wait{from_, POLLIN, 0};
-    if (poll(&wait, 1, kPatienceMs) <= 0) throw Error(fmt::format("{}: no answer", name_));
-    std::array<char, 4096> buffer{};
-    const ssize_t n = ::read(from_, buffer.data(), buffer.size());
-    if (n <= 0) throw Error(fmt::format("{}: its process has ended", name_));
-    unread_.append(buffer.data(), static_cast<std::size_t>(n));
-  }
+std::unique_ptr<Peer> open_peer(const std::string& adapter, int threads, const std::string& folder) {
+  if (std::filesystem::exists(fmt::format("{}/peers/{}.cc", KITH_BENCH_FOLDER, adapter)))
+    return std::make_unique<InProcessPeer>(adapter);
+  return std::make_unique<ProcessPeer>(adapter, threads, folder);
 }
 
 }  // namespace kith::bench

@@ -1,44 +1,41 @@
-// Another library, in a process of its own that waits on a pipe while Kith is timed.
-//
-// One line of JSON a question, one a answer:
-//   {"do": "prepare", "problem": {...}, "folder": F}  {"version": "PyTorch 2.15.0", "bytes": 1048576}:
-//   computed
-//                                                    once, results in F; peak memory of that beyond the
-//                                                    inputs
-//   {"do": "run", "at_least": 0.03}                   {"seconds": 0.0012}: of one run
-// or {"error": "..."}, {"missing": "..."} (not installed), {"unsupported": "..."} (no such operation).
+// Another library that solves the problems that Kith solves.
 #pragma once
-
-#include <sys/types.h>
 
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
-#include <nlohmann/json.hpp>
+#include "own.h"
+#include "problem.h"
 
 namespace kith::bench {
 
-/// The process. Its libraries' chatter goes to LOG.
 class Peer {
  public:
-  /// `name`: an adapter bench/peers/NAME.py. Its process starts with as many threads as it may use.
-  Peer(const std::string& name, int threads, const std::string& log);
-  ~Peer();
-  Peer(const Peer&) = delete;
-  Peer& operator=(const Peer&) = delete;
+  virtual ~Peer() = default;
+  /// Gets `problem` ready, with the inputs of `own` (of which it may take fewer queries), computes it once
+  /// and has `own` compare. Returns bytes of memory that this took at its peak beyond the inputs.
+  /// kith::Error: not installed, no such operation, another result.
+  virtual double prepare(const Problem& problem, const Own& own) = 0;
+  /// Of one run of what is prepared, as seconds() of measure.h tells it.
+  virtual double seconds(double at_least) = 0;
 
-  /// kith::Error: the process died, or gave no answer for half an hour.
-  nlohmann::json ask(const nlohmann::json& question);
+  const std::string& version() const { return version_; }  ///< "PyTorch 2.15.0"; empty: not known yet
 
- private:
-  std::string read_line();
-
-  std::string name_, unread_;
-  pid_t process_ = -1;
-  int to_ = -1, from_ = -1;
+ protected:
+  std::string version_;
 };
+
+/// `adapter`: bench/peers/ADAPTER.cc is opened in this process, ADAPTER.py is run in one of its own, which
+/// starts with as many threads as it may use. `folder`: for what is exchanged with processes, and their log.
+std::unique_ptr<Peer> open_peer(const std::string& adapter, int threads, const std::string& folder);
 
 /// Where bench/peers.sh puts the peers: $KITH_PEERS, else ~/.cache/kith-peers.
 std::string peers_folder();
+
+/// Variables that peers' libraries read when they are loaded: how many threads, and that those which wait for
+/// work go to sleep: a worker that went on spinning would take a core from whoever is timed next.
+std::vector<std::pair<std::string, std::string>> library_variables(int threads);
 
 }  // namespace kith::bench

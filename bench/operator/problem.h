@@ -34,7 +34,8 @@ struct Problem {
   Variant variant = Variant::dot;
   double bandwidth = 0;  ///< Gaussian's; 0: that which makes logits as large as dot's
   Data data = Data::normal;
-  bool direct = false;  ///< over all pairs, though there be a cheaper method
+  bool direct = false;         ///< over all pairs, though there be a cheaper method
+  bool round_weights = false;  ///< as the option
   int threads = 1;
   std::string instruction_set{};  ///< empty: the best
 

@@ -56,13 +56,13 @@ Spread value(const Row& row, const Rounds& rounds) {
 }
 
 Contestant contestant(Own& own, const Problem& problem, const Effort& effort) {
-  return {"kith", [&own, work = operations(problem), &effort] { return work / seconds(own, effort.slice); }};
+  return {"kith", [&own, work = operations(problem), &effort] {
+            return work / seconds([&] { own.run(); }, effort.slice);
+          }};
 }
 
-double ask_seconds(Peer& peer, const Effort& effort) {
-  const nlohmann::json answer = peer.ask({{"do", "run"}, {"at_least", effort.slice}});
-  if (!answer.contains("seconds")) throw Error(answer.dump());
-  return answer["seconds"];
+Contestant contestant(Peer& peer, const std::string& name, const Problem& problem, const Effort& effort) {
+  return {name, [&peer, work = operations(problem), &effort] { return work / peer.seconds(effort.slice); }};
 }
 
 }  // namespace
@@ -84,27 +84,15 @@ Runner::Prepared Runner::prepare_peer(const std::string& adapter, const Problem&
   const std::pair key(adapter, problem.threads);
   try {
     std::unique_ptr<Peer>& peer = peers_[key];
-    if (!peer) peer = std::make_unique<Peer>(adapter, problem.threads, folder_ + "/log");
-    const std::string exchange = folder_ + "/arrays";
-    fs::remove_all(exchange);
-    fs::create_directory(exchange);
-    own.write(exchange);
-    const nlohmann::json answer =
-        peer->ask({{"do", "prepare"}, {"problem", to_json(problem)}, {"folder", exchange}});
-    prepared.version = answer.value("version", "");
-    prepared.bytes = answer.value("bytes", 0.0);
-    if (answer.contains("missing"))
-      throw Error(fmt::format("not installed ({})", answer["missing"].get<std::string>()));
-    if (answer.contains("unsupported"))
-      throw Error(fmt::format("has no {}", answer["unsupported"].get<std::string>()));
-    if (answer.contains("error")) throw Error(answer["error"].get<std::string>());
-    own.compare(exchange, adapter);
+    if (!peer) peer = open_peer(adapter, problem.threads, folder_);
+    prepared.bytes = peer->prepare(problem, own);
+    prepared.version = peer->version();
     prepared.peer = peer.get();
   } catch (const std::exception& error) {
     prepared.absent = error.what();
+    if (peers_[key]) prepared.version = peers_[key]->version();
     peers_.erase(key);
   }
-  fs::remove_all(folder_ + "/arrays");
   return prepared;
 }
 
@@ -119,7 +107,10 @@ Problem Runner::affordable(const Row& row) const {
     part.queries /= share;
     return part;
   };
-  const auto seconds_of = [&](const Problem& problem) { return seconds(*prepare(problem), effort_.slice); };
+  const auto seconds_of = [&](const Problem& problem) {
+    const auto own = prepare(problem);
+    return seconds([&] { own->run(); }, effort_.slice);
+  };
   const Problem hundredth = part_of(100), tenth = part_of(10);
   const double least = seconds_of(hundredth);
   if (10 * least > effort_.row_seconds) return hundredth;
@@ -151,9 +142,7 @@ RowResult Runner::run(const Row& row) {
       result.peers.push_back({target, prepared.version, prepared.absent});
       place.push_back(contestants.size());
       if (prepared.peer == nullptr) continue;
-      contestants.push_back({target.adapter, [this, peer = prepared.peer, work = operations(problem)] {
-                               return work / ask_seconds(*peer, effort_);
-                             }});
+      contestants.push_back(contestant(*prepared.peer, target.adapter, problem, effort_));
     }
 
     const Rounds rounds = compete(contestants, row.kith.threads, effort_);
@@ -185,7 +174,7 @@ std::vector<GrowthPoint> Runner::growth(Index most) {
     const std::size_t first = points.size();
     points.push_back({"Kith", n, 0, own->peak_memory() * 1e-6});
     std::vector<Contestant> contestants = {contestant(*own, problem, effort_)};
-    for (const char* adapter : {"torch_sdpa", "onnx_mha", "flex_attention"}) {
+    for (const char* adapter : {"libtorch_sdpa", "onnx_mha", "flex_attention"}) {
       if (!with_peers_ || 4 * last_bytes[adapter] > kMostBytes) continue;
       // What a library loads and compiles once is not the memory of a call.
       if (n == 128) prepare_peer(adapter, problem, *own);
@@ -193,9 +182,7 @@ std::vector<GrowthPoint> Runner::growth(Index most) {
       if (prepared.peer == nullptr) continue;
       last_bytes[adapter] = prepared.bytes;
       points.push_back({prepared.version, n, 0, prepared.bytes * 1e-6});
-      contestants.push_back({adapter, [this, peer = prepared.peer, work = operations(problem)] {
-                               return work / ask_seconds(*peer, effort_);
-                             }});
+      contestants.push_back(contestant(*prepared.peer, adapter, problem, effort_));
     }
     Effort effort = effort_;
     if (n > kOneRound) effort.pairs = 1;

@@ -1,4 +1,4 @@
-"""driver.py ADAPTER: one peer, asked over stdin and stdout (bench/operator/peer.h says what).
+"""driver.py ADAPTER: one peer, asked over stdin and stdout (bench/operator/process_peer.h says what).
 
 An adapter is a module ADAPTER.py with
 
@@ -28,7 +28,7 @@ from unsupported import Unsupported
 
 
 def seconds(run, at_least):
-    """As seconds() in bench/operator/own.cc."""
+    """As seconds() in bench/operator/measure.cc."""
 
     def clock(runs):
         start = time.perf_counter()
