@@ -19,6 +19,7 @@
 #endif
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -329,7 +330,14 @@ void ScoreTile(const ForwardTask<Real>& task, const Rows<Real>& s, Index row, In
 // Lanes of a tile, or keys, from the first that is seen to one past the last; empty where first >= last.
 struct Span {
   Index first, last;
+
+  void join(const Span& other) {
+    first = std::min(first, other.first);
+    last = std::max(last, other.last);
+  }
 };
+// Of a group's rows, kTileRows at a time.
+using GroupSpans = std::array<Span, kGroup / kTileRows>;
 
 // Of R rows. Returns what any of them sees of the tile.
 template <class Real, Pair kPair, bool kTerms, bool kNarrow, Index R>
@@ -388,12 +396,11 @@ Index VisitedHeads(const ForwardTask<Real>& task, Index group, Index group_end, 
   return count;
 }
 
-// Weights of a group's rows for one tile of keys. Returns the keys that any of them sees.
+// Weights of a group's rows for one tile of keys, and what they see of it to `spans`.
 template <class Real, Pair kPair, bool kTerms, bool kNarrow>
-Span ScoreGroup(const ForwardTask<Real>& task, const Rows<Real>& s, Index group, Index group_end, Index key,
-                Index block, MaskPlan::Seen block_seen) {
+void ScoreGroup(const ForwardTask<Real>& task, const Rows<Real>& s, Index group, Index group_end, Index key,
+                Index block, MaskPlan::Seen block_seen, GroupSpans& spans) {
   constexpr Index kKeys = kTileKeys<Real>;
-  Span span{key + kKeys, key};
   KeyTile<Real> tile{};
   bool ready = false;
   for (Index row = group; row < group_end;) {
@@ -411,12 +418,42 @@ Span ScoreGroup(const ForwardTask<Real>& task, const Rows<Real>& s, Index group,
           rows == kTileRows
               ? ScoreRows<Real, kPair, kTerms, kNarrow, kTileRows>(task, s, row, row - group, tile, seen)
               : ScoreRows<Real, kPair, kTerms, kNarrow, 1>(task, s, row, row - group, tile, seen);
-      span.first = std::min(span.first, key + part.first);
-      span.last = std::max(span.last, key + part.last);
+      spans[static_cast<std::size_t>((row - group) / kTileRows)].join({key + part.first, key + part.last});
     }
     row += rows;
   }
-  return span;
+}
+
+// Weights of a group's rows times the values of a block that some of them see; the others need not be read.
+template <class Real, Pair kPair>
+void AddGroupValues(const ForwardTask<Real>& task, const Rows<Real>& s, Index group, Index group_end,
+                    Index block, const GroupSpans& spans) {
+  const Index width = round_up(task.value_depth, kLanes<Real>), count = group_end - group;
+  // A few queries read their values once.
+  const Index step = task.key_tiles == nullptr ? count : kWeightedRows;
+  for (Index r = 0; r < count; r += step) {
+    const Index rows = std::min(step, count - r);
+    Span span = spans[static_cast<std::size_t>(r / kTileRows)];
+    for (Index set = r / kTileRows + 1; set <= (r + rows - 1) / kTileRows; ++set) {
+      span.join(spans[static_cast<std::size_t>(set)]);
+    }
+    const Index first = span.first, last = std::min(span.last, task.key_end);
+    if (first >= last) continue;
+    Real* out = s.out + (group + r) * s.out_stride;
+    if (kPair == Pair::dot_halves && task.rounded) {
+      const Index word = first / 2;
+      AddWeightedRows<Real, kPair == Pair::dot_halves ? kPair : Pair::dot>(
+          s.weights + r * kKeyBlock + (word - block / 2), kKeyBlock, rows,
+          task.value + word * task.value_stride, task.value_stride, (last + 1) / 2 - word, width, out,
+          s.out_stride);
+    } else if (task.key_tiles == nullptr) {
+      AddStoredValues(task, s, {s.weights + r * kKeyBlock + (first - block), rows, out}, first, last);
+    } else {
+      AddWeightedRows(s.weights + r * kKeyBlock + (first - block), kKeyBlock, rows,
+                      task.value + first * task.value_stride, task.value_stride, last - first, width, out,
+                      s.out_stride);
+    }
+  }
 }
 
 template <class Real, Pair kPair, bool kTerms, bool kNarrow>
@@ -441,32 +478,12 @@ void Forward(const ForwardTask<Real>& task) {
       if (block_seen == MaskPlan::Seen::none) continue;
       *task.visited += VisitedHeads(task, group, group_end, block, block_end);
 
-      // Keys of the block that some row of the group sees: the values of others need not be read.
-      Index first = block_end, last = block;
+      GroupSpans spans;
+      spans.fill({block_end, block});
       for (Index key = block; key < block_end; key += kKeys) {
-        const Span span =
-            ScoreGroup<Real, kPair, kTerms, kNarrow>(task, s, group, group_end, key, block, block_seen);
-        if (span.first >= span.last) continue;
-        first = std::min(first, span.first);
-        last = std::min(span.last, task.key_end);
+        ScoreGroup<Real, kPair, kTerms, kNarrow>(task, s, group, group_end, key, block, block_seen, spans);
       }
-      if (!kNarrow && first < last) {
-        const WeightedRows<Real> to{s.weights + (first - block), group_end - group,
-                                    s.out + group * s.out_stride};
-        if (kPair == Pair::dot_halves && task.rounded) {
-          const Index word = first / 2;
-          AddWeightedRows<Real, kPair == Pair::dot_halves ? kPair : Pair::dot>(
-              s.weights + (word - block / 2), kKeyBlock, to.count, task.value + word * task.value_stride,
-              task.value_stride, (last + 1) / 2 - word, round_up(task.value_depth, kLanes<Real>), to.out,
-              s.out_stride);
-        } else if (task.key_tiles == nullptr) {
-          AddStoredValues(task, s, to, first, last);
-        } else {
-          AddWeightedRows(to.weights, kKeyBlock, to.count, task.value + first * task.value_stride,
-                          task.value_stride, last - first, round_up(task.value_depth, kLanes<Real>), to.out,
-                          s.out_stride);
-        }
-      }
+      if (!kNarrow) AddGroupValues<Real, kPair>(task, s, group, group_end, block, spans);
     }
   }
 

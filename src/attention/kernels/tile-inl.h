@@ -279,17 +279,19 @@ void AddWeightedColumns(const Real* weights, Index weights_stride, const Real* r
   }
 }
 
+constexpr Index kWeightedRows = 6;
+
 // out[count][width] += weights[count][keys] * rows[keys][width]: weights times values, and dS times keys.
 // Blocks of 6 x 4 vectors (6 x 2 with 16 registers) issue 24 FMAs for 10 loads; a row's bits do not depend on
 // the block it is in.
 template <class Real, Pair kPair = Pair::dot>
 void AddWeightedRows(const Real* weights, Index weights_stride, Index count, const Real* rows,
                      Index rows_stride, Index keys, Index width, Real* out, Index out_stride) {
-  constexpr Index kBlockRows = 6;
   Index r = 0;
-  for (; r + kBlockRows <= count; r += kBlockRows) {
-    AddWeightedColumns<Real, kPair, kBlockRows>(weights + r * weights_stride, weights_stride, rows,
-                                                rows_stride, keys, width, out + r * out_stride, out_stride);
+  for (; r + kWeightedRows <= count; r += kWeightedRows) {
+    AddWeightedColumns<Real, kPair, kWeightedRows>(weights + r * weights_stride, weights_stride, rows,
+                                                   rows_stride, keys, width, out + r * out_stride,
+                                                   out_stride);
   }
   for (; r < count; ++r) {
     AddWeightedColumns<Real, kPair, 1>(weights + r * weights_stride, weights_stride, rows, rows_stride, keys,
