@@ -44,46 +44,91 @@ static_assert(kQueryBlock % kGroup == 0 && kGroup % kTileRows == 0 && kTileKeys<
 template <class Real>
 inline constexpr Real kMinusInfinity = -std::numeric_limits<Real>::infinity();
 
+/// 2^f times a power of two for double, from x = k + f: f and the power.
+struct Power {
+  Vec<double> f, power;
+};
+#if HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86
+/// Steps of 1/16, whose powers fill two registers: on +-1/32 degree 7 does what degree 11 does on +-1/2.
+constexpr int kExp2Degree = 7;
+HWY_INLINE Power Reduce(Vec<double> x) {
+  // The bits of 2^(i/16) less those of 1 and less i << 48: what the shift below leaves there of the step's
+  // number.
+  alignas(64) static constexpr std::uint64_t kBits[16] = {
+      0x0000000000000000U, 0xffffb5586cf9890fU, 0xffff72b83c7d517bU, 0xffff387a6e756238U,
+      0xffff06fe0a31b715U, 0xfffedea64c123422U, 0xfffebfdad5362a27U, 0xfffeab07dd485429U,
+      0xfffea09e667f3bcdU, 0xfffea11473eb0187U, 0xfffeace5422aa0dbU, 0xfffec49182a3f090U,
+      0xfffee89f995ad3adU, 0xffff199bdd85529cU, 0xffff5818dcfba487U, 0xffffa4afa2a490daU};
+  const Tag<double> d;
+  const hn::RebindToUnsigned<Tag<double>> du;
+  const Vec<double> magic = hn::Set(d, 422212465065984.0 + 1023);  // 1.5 * 2^48: units of 1/16
+  const Vec<double> rounded = hn::Add(x, magic);
+  const auto bits = hn::BitCast(du, rounded);
+  // Highway has no look-up in two vectors.
+  const auto step = _mm512_permutex2var_epi64(hn::Load(du, kBits).raw, bits.raw, hn::Load(du, kBits + 8).raw);
+  return {hn::Sub(x, hn::Sub(rounded, magic)),
+          hn::BitCast(d, hn::Add(hn::ShiftLeft<48>(bits), hn::Vec<decltype(du)>{step}))};
+}
+#else
+constexpr int kExp2Degree = 11;
+HWY_INLINE Power Reduce(Vec<double> x) {
+  const Tag<double> d;
+  const hn::RebindToUnsigned<Tag<double>> du;
+  const Vec<double> magic = hn::Set(d, 6755399441055744.0 + 1023);
+  const Vec<double> rounded = hn::Add(x, magic);
+  return {hn::Sub(x, hn::Sub(rounded, magic)), hn::BitCast(d, hn::ShiftLeft<52>(hn::BitCast(du, rounded)))};
+}
+#endif
+
 /// 2^x below its overflow. float: error below 2 ULP (minimax polynomial of degree 5 on [-1/2, 1/2], relative
-/// error 7.5e-8); double: degree 11 by Chebyshev, relative error 3.2e-18 before rounding.
-/// Below 2^-100 the result is 0: no weight that small can show in a sum, and products with it would be
-/// denormal in float, which costs a hundred cycles each. NaN stays NaN.
+/// error 7.5e-8); double: degree 11 by Chebyshev, relative error 3.2e-18 before rounding, or with Reduce's
+/// table Taylor's of degree 7, 1.2e-18. Below 2^-100 the result is 0: no weight that small can show in a sum,
+/// and products with it would be denormal in float, which costs a hundred cycles each. NaN stays NaN.
 template <class Real>
 HWY_INLINE Vec<Real> Exp2(Vec<Real> x) {
   const Tag<Real> d;
-  const hn::RebindToUnsigned<Tag<Real>> du;
-  constexpr bool kFloat = std::is_same_v<Real, float>;
+  Vec<Real> p, power;
   // Adding 1.5 * 2^mantissa_bits rounds to an integer in the low mantissa bits; the bias makes those bits a
   // biased exponent.
-  const Vec<Real> magic =
-      hn::Set(d, static_cast<Real>(kFloat ? 12582912.0 + 127 : 6755399441055744.0 + 1023));
-  const Vec<Real> rounded = hn::Add(x, magic);
-  const Vec<Real> f = hn::Sub(x, hn::Sub(rounded, magic));
-  Vec<Real> p;
-  if constexpr (kFloat) {
+  if constexpr (std::is_same_v<Real, float>) {
+    const hn::RebindToUnsigned<Tag<float>> du;
+    const Vec<float> magic = hn::Set(d, 12582912.0f + 127);
+    const Vec<float> rounded = hn::Add(x, magic);
+    const Vec<float> f = hn::Sub(x, hn::Sub(rounded, magic));
     p = hn::Set(d, 0.0013276472454890609f);
     p = hn::MulAdd(p, f, hn::Set(d, 0.009675540961325169f));
     p = hn::MulAdd(p, f, hn::Set(d, 0.05550713092088699f));
     p = hn::MulAdd(p, f, hn::Set(d, 0.24022120237350464f));
     p = hn::MulAdd(p, f, hn::Set(d, 0.6931469440460205f));
     p = hn::MulAdd(p, f, hn::Set(d, 1.0f));
+    power = hn::BitCast(d, hn::ShiftLeft<23>(hn::BitCast(du, rounded)));
   } else {
-    constexpr double kPolynomial[] = {1.0,
-                                      0.693147180559945309254,
-                                      0.240226506959101595672,
-                                      0.0555041086648216270395,
-                                      0.00961812910758725666806,
-                                      0.00133335581464064706971,
-                                      0.000154035304637243542086,
-                                      1.52527338415567725893e-05,
-                                      1.32154325359123761665e-06,
-                                      1.01780570877339411046e-07,
-                                      7.07419429728852100556e-09,
-                                      4.45581790833606449298e-10};
-    p = hn::Set(d, kPolynomial[11]);
-    for (int k = 10; k >= 0; --k) p = hn::MulAdd(p, f, hn::Set(d, kPolynomial[k]));
+    constexpr double kChebyshev[] = {1.0,
+                                     0.693147180559945309254,
+                                     0.240226506959101595672,
+                                     0.0555041086648216270395,
+                                     0.00961812910758725666806,
+                                     0.00133335581464064706971,
+                                     0.000154035304637243542086,
+                                     1.52527338415567725893e-05,
+                                     1.32154325359123761665e-06,
+                                     1.01780570877339411046e-07,
+                                     7.07419429728852100556e-09,
+                                     4.45581790833606449298e-10};
+    constexpr double kTaylor[] = {1.0,
+                                  0.6931471805599453,
+                                  0.24022650695910072,
+                                  0.05550410866482158,
+                                  0.009618129107628477,
+                                  0.0013333558146428443,
+                                  0.0001540353039338161,
+                                  1.5252733804059841e-05};
+    const double* coefficient = kExp2Degree == 11 ? kChebyshev : kTaylor;
+    const Power reduced = Reduce(x);
+    p = hn::Set(d, coefficient[kExp2Degree]);
+    for (int k = kExp2Degree - 1; k >= 0; --k) p = hn::MulAdd(p, reduced.f, hn::Set(d, coefficient[k]));
+    power = reduced.power;
   }
-  const Vec<Real> power = hn::BitCast(d, hn::ShiftLeft < kFloat ? 23 : 52 > (hn::BitCast(du, rounded)));
   return hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, static_cast<Real>(-100))), hn::Mul(p, power));
 }
 

@@ -14,17 +14,18 @@
 //
 //   bound = sum_j (that, of the cells that the key and the query lie in),
 //
-// which is itself a sum of products, convolved over a coarser grid of cells for 1/100 of the time
+// which is itself a sum of products, convolved over a coarser grid of cells for a twentieth of the time
 // (space_bound.h), from the keys alone. With D the computed sum of a query, the sum's relative error is at
 // most bound / (D - bound) and an average's, against the largest |v|, twice that. A query is answered only if
 // bound <= kSpaceTolerance D: errors of 5e-8 and 1e-7 at most. (Where keys are even, bound / D is about 2e-8,
 // and the errors themselves are 1e-10.) The others lie beyond about 2 bandwidths from all keys, or near a few
 // keys beside very many. They are summed directly over the blocks in reach (space_far.h) if there are few
 // keys in them, as around the tails of a distribution; else they are handed back, for a method that shares
-// work among rows.
+// work among rows. Adding up the n keys of one cell rounds by at most (2^14 + n / 16) 2^-53 of D, as all
+// terms are positive: 9e-12 for 10^6 keys.
 //
-// Memory: 28 bytes a key and a query while sorting and 16 afterwards, a number a query, and twice 4 KB
-// a block and column, for at most kSpaceMostColumns columns; further ones take turns.
+// Memory: 16 bytes a key and a query, for a while 28, and 8 a query; and twice 4 KB a block of nodes and
+// column, for kSpaceMostColumns columns at most: further ones take turns.
 #pragma once
 
 #include <vector>

@@ -11,7 +11,6 @@ namespace {
 
 constexpr Index kRowsATask = 64;
 constexpr double kLeftOut = 1e-8;
-constexpr Index kReach = kSpaceFarReach;
 
 double square(double x) { return x * x; }
 
@@ -27,7 +26,11 @@ class FarSum {
     for (int axis = 0; axis < 3; ++axis) {
       query_[static_cast<std::size_t>(axis)] = grid_.along(axis, t_.query[row]);
     }
-    return collect() && find_nearest() && cut() && sum(row);
+    for (const Index reach : {kSpaceFarReach, kSpaceFarReach * 3 / 2}) {
+      if (!collect(reach) || !find_nearest()) return false;
+      if (beyond(reach) <= kLeftOut / 2) return cut(beyond(reach)) && sum(row);
+    }
+    return false;
   }
 
  private:
@@ -37,12 +40,12 @@ class FarSum {
   };
 
   // Blocks within reach, by distance.
-  bool collect() {
+  bool collect(Index reach) {
     std::array<Index, 3> middle{};
     for (std::size_t axis = 0; axis < 3; ++axis) {
       const double block = std::floor(query_[axis] / kSpaceSide);
       const double most = static_cast<double>(grid_.blocks[axis] - 2 * SpaceGrid::kMargin);
-      if (!(block >= -kReach && block < most + kReach)) return false;
+      if (!(block >= static_cast<double>(-reach) && block < most + static_cast<double>(reach))) return false;
       middle[axis] = static_cast<Index>(block);
     }
     near_.clear();
@@ -52,9 +55,9 @@ class FarSum {
       return std::clamp<Index>(at, 0, grid_.blocks[axis] - 2 * SpaceGrid::kMargin - 1);
     };
     const auto begin = keys_.blocks.begin(), end = keys_.blocks.end();
-    const Index low = clipped(2, -kReach), high = clipped(2, kReach);
-    for (Index x = clipped(0, -kReach); x <= clipped(0, kReach); ++x) {
-      for (Index y = clipped(1, -kReach); y <= clipped(1, kReach); ++y) {
+    const Index low = clipped(2, -reach), high = clipped(2, reach);
+    for (Index x = clipped(0, -reach); x <= clipped(0, reach); ++x) {
+      for (Index y = clipped(1, -reach); y <= clipped(1, reach); ++y) {
         const Index line = (x + SpaceGrid::kMargin) * grid_.stride(0) +
                            (y + SpaceGrid::kMargin) * grid_.stride(1) + SpaceGrid::kMargin;
         for (auto b = std::lower_bound(begin, end, line + low, below); b != end && b->code <= line + high;
@@ -97,11 +100,12 @@ class FarSum {
     return true;
   }
 
-  // Leaves out the farthest blocks, as many as weigh little enough against the nearest key.
-  bool cut() {
-    const double edge = kReach * kSpaceSide;  // keys not collected are at least so far
-    double left = weight(square(edge)) * static_cast<double>(keys_.outside);
-    if (!(left <= kLeftOut / 2)) return false;
+  /// At most what the keys that were not collected weigh.
+  double beyond(Index reach) const {
+    return weight(square(static_cast<double>(reach * kSpaceSide))) * static_cast<double>(keys_.outside);
+  }
+  /// Leaves out the farthest blocks, as many as weigh little enough against the nearest key.
+  bool cut(double left) {
     Index count = 0;
     for (const Near& near : near_) count += near.block->end - near.block->begin;
     while (near_.size() > 1) {

@@ -13,9 +13,8 @@ namespace {
 constexpr double kBeta = 2.5 * kSpaceWindow;
 /// Chebyshev nodes of an axis in a pair of cells, for the error: coefficients fall below 1e-16 before that.
 constexpr int kNodes = 16;
-/// Roundings of a window, a sum of nodes, three convolutions and an evaluation relative to the sum, all of
-/// whose terms are positive: chains of a few hundred operations, and of as many as there are keys in a cell,
-/// which go to blocks of sums.
+/// Roundings of two windows, three convolutions and an evaluation relative to the sum, all of whose terms are
+/// positive: chains of a few hundred operations. (Those of a node's sum over keys: space.h.)
 constexpr double kRounding = 0x1p-42;
 
 double bessel(double x) {
