@@ -81,7 +81,7 @@ HWY_NOINLINE void WeighTiles(const LaneRows& rows, const float* HWY_RESTRICT key
         const Vec<float> key = hn::Set(d, keys[j * kStep + lane]);
         HWY_UNROLL(6)
         for (Index i = 0; i < S; ++i) {
-          const Vec<float> t0 = hn::Sub(hn::Load(d, rows.query + i * kStep), key);
+          const Vec<float> t0 = hn::Sub(key, hn::Load(d, rows.query + i * kStep));
           w[j][i] = hn::Mul(t0, t0);
         }
       }
@@ -92,7 +92,7 @@ HWY_NOINLINE void WeighTiles(const LaneRows& rows, const float* HWY_RESTRICT key
           const Vec<float> key = hn::Set(d, keys[c * kKeys + j * kStep + lane]);
           HWY_UNROLL(6)
           for (Index i = 0; i < S; ++i) {
-            const Vec<float> difference = hn::Sub(hn::Load(d, query + i * kStep), key);
+            const Vec<float> difference = hn::Sub(key, hn::Load(d, query + i * kStep));
             w[j][i] = hn::MulAdd(difference, difference, w[j][i]);
           }
         }

@@ -225,6 +225,28 @@ HWY_INLINE void AddDots(const Real* HWY_RESTRICT rows, Index stride, const Real*
   }
 }
 
+/// x - *y. On Zen 4 subtractions that share a register with *y in all lanes ran beside FMAs at three quarters
+/// of the speed of those that broadcast it from memory, which is as fast as FMAs alone; compilers prefer the
+/// register.
+HWY_INLINE Vec<float> MinusBroadcast(Vec<float> x, const float* y) {
+#if HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86
+  Vec<float> difference;
+  __asm__("vsubps %2%{1to16%}, %1, %0" : "=v"(difference.raw) : "v"(x.raw), "m"(*y));
+  return difference;
+#else
+  return hn::Sub(x, hn::Set(Tag<float>(), *y));
+#endif
+}
+HWY_INLINE Vec<double> MinusBroadcast(Vec<double> x, const double* y) {
+#if HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86
+  Vec<double> difference;
+  __asm__("vsubpd %2%{1to8%}, %1, %0" : "=v"(difference.raw) : "v"(x.raw), "m"(*y));
+  return difference;
+#else
+  return hn::Sub(x, hn::Set(Tag<double>(), *y));
+#endif
+}
+
 /// acc[r][v] = sum over the depth of what kPair makes of q_r and k_v: one chain per pair in ascending depth,
 /// so a pair's bits do not depend on R. `query` rows are `stride` apart; `coefficient` is additive's u. V:
 /// only the tile's first vectors.
@@ -260,14 +282,13 @@ HWY_INLINE void Accumulate(const Real* HWY_RESTRICT query, Index stride, const R
     for (Index v = 0; v < V; ++v) key[v] = hn::Load(d, tile + c * kTileKeys<Real> + v * kLanes<Real>);
     HWY_UNROLL(8)
     for (Index r = 0; r < R; ++r) {
-      const Vec<Real> q = hn::Set(d, query[r * stride + c]);
       HWY_UNROLL(3)
       for (Index v = 0; v < V; ++v) {
+        const Vec<Real> t = MinusBroadcast(key[v], query + r * stride + c);
         if constexpr (kPair == Pair::squared) {
-          const Vec<Real> t = hn::Sub(q, key[v]);
           acc[r][v] = hn::MulAdd(t, t, acc[r][v]);
         } else {
-          acc[r][v] = hn::Add(acc[r][v], hn::Abs(hn::Sub(q, key[v])));
+          acc[r][v] = hn::Add(acc[r][v], hn::Abs(t));
         }
       }
     }
