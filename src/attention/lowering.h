@@ -37,6 +37,7 @@ struct HeadRows {
 /// Rows from `first` on of batch row b, head h.
 template <class T>
 HeadRows<T> head_rows(const View<const T, 4>& x, Index b, Index h, Index first = 0) {
+  if (x.data == nullptr) return {nullptr, x.stride[2]};  // nothing in it, whatever its strides are
   return {x.data + b * x.stride[0] + h * x.stride[1] + first * x.stride[2], x.stride[2]};
 }
 

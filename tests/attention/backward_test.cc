@@ -257,6 +257,61 @@ TEST(Backward, LseAlone) {
   for (const double x : got.value) EXPECT_EQ(x, 0);
 }
 
+/// Gradients of queries [first, first + count) alone, every one by its name.
+Flat gradients_of_part(const Case& c, const Values& v, Index first, Index count, int threads) {
+  const auto cut = [&](auto view) {
+    if (view.data == nullptr || view.shape[2] == 1) return view;
+    view.data += first * view.stride[2];
+    view.shape[2] = count;
+    return view;
+  };
+  AttentionOptions o = backward_options(c, v);
+  if (o.mask.causal_offset) *o.mask.causal_offset += first;
+  o.bias.offset += first;
+  o.bias.array64 = cut(o.bias.array64);
+  o.adaptive.query = cut(o.adaptive.query);
+  o.threads = threads;
+  const View<const double, 4> query = cut(View<const double, 4>(v.query));
+  Upstream<double> u = upstream(c, v);
+  u.out = cut(u.out), u.lse = cut(u.lse), u.entropy = cut(u.entropy);
+  const auto result = attend(query, v.key, v.value, o);
+  return gradients_of(attend_backward(query, v.key, v.value, result, u, o));
+}
+
+// More queries than the kernels take in one stretch (8,192): each has its own gradient, and what is summed
+// over them is the sum of two smaller calls.
+TEST(Backward, StretchesOfQueriesAddUp) {
+  constexpr Index kQueries = 8300, kFirst = 4000;
+  for (const char* text : {"Hq=2 Hk=1 N=8300 M=300 D=2 Dv=1 similarity=dot mask=causal upstream=lse",
+                           "Hq=2 Hk=1 N=8300 M=500 D=3 Dv=2 similarity=gaussian metric=columns adaptive=both "
+                           "bias=array_column+relative_heads+t5+alibi_heads sink=heads mask=causal "
+                           "upstream=lse+entropy",
+                           "Hq=1 Hk=1 N=8300 M=40 D=2 Dv=1 similarity=additive cap=1.5 upstream=lse"}) {
+    Case c = parse(text);
+    c.dtype = Dtype::float64;
+    const Values v = make_values(c);
+    const Flat front = gradients_of_part(c, v, 0, kFirst, 1),
+               back = gradients_of_part(c, v, kFirst, kQueries - kFirst, 1);
+    for (const int threads : {1, 3}) {
+      for (const auto& [name, all] : gradients_of_part(c, v, 0, kQueries, threads)) {
+        const bool of_rows = name == "query" || name == "query_bandwidth" || name == "bias";
+        const auto &a = front.at(name), &b = back.at(name);
+        const std::size_t heads = name == "query" ? static_cast<std::size_t>(c.query_heads) : 1;
+        for (std::size_t n = 0; n < all.size(); ++n) {
+          double expected = a[of_rows ? 0 : n] + b[of_rows ? 0 : n];
+          if (of_rows) {
+            const std::size_t row = all.size() / heads, head = n / row, at = n % row,
+                              before = a.size() / heads;
+            expected = at < before ? a[head * before + at] : b[head * (row - before) + at - before];
+          }
+          ASSERT_NEAR(all[n], expected, 1e-10 * (1 + std::fabs(expected)))
+              << "d_" << name << '[' << n << "], " << threads << " threads" << replay(c);
+        }
+      }
+    }
+  }
+}
+
 // The kinks, where the gradient is 0 by definition and the formula is 0/0.
 TEST(Backward, Kinks) {
   for (const SimilarityKind kind :

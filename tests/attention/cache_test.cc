@@ -141,6 +141,119 @@ TEST(CacheTest, EvictedKeysHaveNoInfluence) {
   EXPECT_NEAR(part.received(1, 2, gone + 3), alone.received(1, 2, 3), 1e-6);
 }
 
+/// What a call with evicted keys may hold beside them, with memory for its views.
+struct Parts {
+  explicit Parts(const Sizes& s, Index queries)
+      : ids({s.batch, queries}),
+        key_ids({s.batch, s.keys}),
+        stamps({s.batch, queries}),
+        key_stamps({s.batch, s.keys}),
+        allowed({1, s.heads, queries, s.keys}),
+        bias({s.batch, 1, queries, s.keys}),
+        table({s.heads, 21}),
+        t5({1, 8}),
+        bandwidths({s.batch, s.key_heads, s.keys}),
+        positions({1, s.keys}) {
+    std::mt19937 random(5);
+    const auto draw = [&](int n) { return static_cast<int>(random() % static_cast<unsigned>(n)); };
+    for (auto* list : {&ids, &key_ids}) {
+      for (std::int64_t& id : *list) id = draw(3);
+    }
+    for (double& x : stamps) x = 5 + draw(50);
+    for (double& x : key_stamps) x = draw(50);
+    for (bool& x : allowed) x = draw(3) > 0;
+    for (float& x : bias) x = static_cast<float>(draw(100)) / 50;
+    for (double& x : table) x = draw(100) / 50.0;
+    for (double& x : t5) x = draw(100) / 50.0;
+    for (double& x : bandwidths) x = 1 + draw(100) / 50.0;
+    for (Index j = 0; j < s.keys; ++j) positions(0, j) = 3 * j % 1000;
+  }
+  Array<std::int64_t, 2> ids, key_ids;
+  Array<double, 2> stamps, key_stamps;
+  Array<bool, 4> allowed;
+  Array<float, 4> bias;
+  Array<double, 2> table, t5;
+  Array<double, 3> bandwidths;
+  Array<Index, 2> positions;
+
+  /// Each part alone.
+  std::vector<std::pair<const char*, AttentionOptions>> options(const Sizes& s, Index queries) const {
+    std::vector<std::pair<const char*, AttentionOptions>> list;
+    const auto add = [&](const char* name) -> AttentionOptions& {
+      return list.emplace_back(name, AttentionOptions{}).second;
+    };
+    const Index edge = s.keys - 40;
+    add("causal").mask = causal();
+    add("window").mask = window(70, 1);
+    add("self").mask = exclude_self();
+    add("prefix").mask = prefix_causal({edge, edge + 10}, -100);
+    add("lengths").mask = key_lengths({edge, edge + 20});
+    add("documents").mask = documents(ids, key_ids);
+    add("groups").mask = exclude_groups(ids, key_ids);
+    add("times").mask = before(stamps, key_stamps);
+    BlockMap map{.query_block = 7, .key_block = 60, .allowed = {}};
+    map.allowed = Array<bool, 4>({1, s.heads, (queries + 6) / 7, (s.keys + 59) / 60});
+    for (Index n = 0; n < map.allowed.size(); ++n) map.allowed.data()[n] = n % 3 != 1;
+    add("blocks").mask = block_map(std::move(map));
+    add("allowed").mask = kith::allowed(allowed);
+    add("bias").bias.array = bias;
+    add("relative").bias.relative = RelativeTable{table, 18};
+    add("t5").bias.t5 = T5Buckets{.table = t5, .bidirectional = true, .max_distance = 100};
+    add("alibi").bias.alibi = alibi_slopes(s.heads);
+    AttentionOptions& gaussian = add("bandwidths");
+    gaussian.similarity = Gaussian{2};
+    gaussian.adaptive.key = bandwidths;
+    add("rotary").rotary = Rotary{.base = 100};
+    add("positions").rotary = Rotary{.base = 100, .key_position = positions};
+    add("sink").sink = {0.5, 1, 4, 6};
+    return list;
+  }
+};
+
+// Every part of the options counts positions of the whole sequence, whether or not its first keys are there.
+TEST(CacheTest, EvictionMovesEveryPartOfTheOptions) {
+  const Sizes sizes{.keys = kPage + 200};
+  const Data data(sizes);
+  const Index gone = kPage + 37;
+  KeyValueCache cache(sizes.batch, sizes.key_heads, sizes.depth, sizes.value_depth);
+  cache.append(data.key, data.value);
+  cache.evict(gone);
+  for (const Index count : {5, 30}) {  // read from the pages, and from a copy
+    const View<const float, 4> query = rows(data.query, sizes.keys - count, sizes.keys);
+    const Parts parts(sizes, count);
+    for (const auto& part : parts.options(sizes, count)) {
+      SCOPED_TRACE(testing::Message() << part.first << ", " << count << " queries");
+      AttentionOptions options = part.second;
+      options.want = {.lse = true, .top = 3, .entropy = true};
+      const auto compare = [&] {
+        const AttentionResult kept = cache.attend(query, options);
+        AttentionOptions full = options;
+        const Index past = sizes.keys - count;
+        full.mask.first_key = gone;
+        if (full.mask.causal_offset) *full.mask.causal_offset += past;
+        if (full.mask.self_offset) *full.mask.self_offset += past;
+        if (full.mask.window) full.mask.window->offset += past;
+        full.bias.offset += past;
+        if (full.rotary) full.rotary->query_offset += past;
+        const AttentionResult whole = attend(query, data.key, data.value, full);
+        expect_same_rows(kept.out, whole.out, 0, "out");
+        expect_same_rows(kept.lse, whole.lse, 0, "lse");
+        expect_same_rows(kept.entropy, whole.entropy, 0, "entropy");
+        EXPECT_TRUE(std::equal(kept.top_key.begin(), kept.top_key.end(), whole.top_key.begin()));
+        if (kept.received.empty()) return;
+        ASSERT_EQ(kept.received.shape(), whole.received.shape());
+        expect_same_rows(kept.received, whole.received, 0, "received");
+        for (Index n = 0; n < kept.position.size(); ++n) {
+          EXPECT_NEAR(kept.position.data()[n], whole.position.data()[n], 2e-3) << n;
+        }
+      };
+      compare();
+      options.want.received = options.want.position = true;
+      compare();
+    }
+  }
+}
+
 // A few queries read the pages where they are, more of them a gathered copy: no bit shows which.
 TEST(CacheTest, FewAndManyQueriesReadTheSameRows) {
   using Storage = KeyValueCache::Storage;
@@ -179,8 +292,10 @@ TEST(CacheTest, TruncateForgets) {
   const Data data(sizes);
   KeyValueCache cache(sizes.batch, sizes.key_heads, sizes.depth, sizes.value_depth);
   cache.append(data.key, data.value);
+  const std::size_t two_pages = cache.bytes();
   cache.truncate(100);
   EXPECT_EQ(cache.length(), 100);
+  EXPECT_EQ(2 * cache.bytes(), two_pages);
   cache.append(rows(data.key, 100, 150), rows(data.value, 100, 150));
   const auto part = cache.attend(rows(data.query, 149, 150), {});
   const auto full = attend(rows(data.query, 149, 150), rows(data.key, 0, 150), rows(data.value, 0, 150), {});

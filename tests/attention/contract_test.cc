@@ -285,6 +285,25 @@ TEST(Contract, EmptyAxes) {
   }
 }
 
+/// A view of nothing may have no memory, and any strides.
+TEST(Contract, EmptyViewsWithoutMemory) {
+  const auto empty = [](Shape<4> shape) { return View<const float, 4>(nullptr, shape, {5, 3, 2, 1}); };
+  const Array<float, 4> rows({2, 2, 3, 4});
+  for (const Want& want : {Want{.lse = true}, Want{.lse = true, .received = true, .second_moment = true}}) {
+    for (const Similarity& similarity : {Similarity(Dot{}), Similarity(Gaussian{}), Similarity(Cosine{})}) {
+      const AttentionOptions options{.similarity = similarity, .want = want};
+      const View<const float, 4> no_keys = empty({2, 2, 0, 4}), no_queries = empty({2, 2, 0, 4});
+      const auto blind = attend(rows, no_keys, no_keys, options);
+      EXPECT_TRUE(std::all_of(blind.out.begin(), blind.out.end(), [](float x) { return x == 0; }));
+      EXPECT_TRUE(attend_backward(rows, no_keys, no_keys, blind, {.out = rows}, options).key.empty());
+      const auto nobody = attend(no_queries, rows, rows, options);
+      EXPECT_TRUE(nobody.out.empty());
+      const auto gradients = attend_backward(no_queries, rows, rows, nobody, {.out = no_queries}, options);
+      EXPECT_TRUE(std::all_of(gradients.key.begin(), gradients.key.end(), [](float x) { return x == 0; }));
+    }
+  }
+}
+
 // --- A workspace is memory, nothing else.
 
 TEST(Contract, WorkspaceAndResultAreReused) {

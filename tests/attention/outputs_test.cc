@@ -35,6 +35,57 @@ TEST(Outputs, AskingForOneDoesNotChangeTheRest) {
   }
 }
 
+/// Every output where its row is merged from three chunks of keys, by whole blocks of queries and by chunks.
+template <class T>
+void check_chunks(const Case& c) {
+  const Values v = make_values(c);
+  const Call<T> call(c, v);
+  AttentionOptions options = all_outputs(c, v);
+  const Flat expected = outputs_of(reference::attend(v.query, v.key, v.value, options));
+  const Named plain = plain_outputs<compute_t<T>>(v);
+  for (const char* instructions : instruction_sets()) {
+    const ForcedInstructionSet forced(instructions);
+    for (const int threads : {1, 4}) {
+      options.threads = threads;
+      const auto result = call.forward(options);
+      const Flat got = outputs_of(result);
+      for (const char* name : {"out", "lse", "entropy", "largest", "received", "position", "second_moment"}) {
+        EXPECT_EQ(disagreement(c, name, got.at(name), expected.at(name), plain.at(name)), "")
+            << instructions << ", " << threads << " threads" << replay(c);
+      }
+      for (Index i = 0; i < c.queries; ++i) {
+        EXPECT_EQ(result.top_weight(0, 0, i, 0), result.largest(0, 0, i)) << instructions << replay(c);
+      }
+    }
+  }
+}
+
+TEST(Outputs, RowsOfSeveralChunks) {
+  for (const char* text : {"N=9 M=4000 D=3 Dv=2 similarity=dot outputs=entropy+largest+top+position+moment",
+                           "N=9 M=4000 D=5 Dv=17 similarity=laplace sink=one cap=1.5 mask=causal_end",
+                           "N=9 M=4000 D=2 Dv=3 similarity=euclidean mask=ragged bias=alibi"}) {
+    Case c = parse(text);
+    check_chunks<float>(c);
+    c.dtype = Dtype::float64;
+    check_chunks<double>(c);
+  }
+}
+
+/// Three chunks of keys, of which a call with few query blocks makes tasks of their own.
+TEST(Outputs, EqualWeightsInDifferentChunksByAscendingKey) {
+  constexpr Index kKeys = 5000, kTop = 6;
+  Array<float, 4> query({1, 1, 2, 1}), key({1, 1, kKeys, 1}), value({1, 1, kKeys, 1});
+  for (float& x : query) x = 1;
+  for (const Index j : {4, 1919, 1920, 3839, 3840, 4999}) key(0, 0, j, 0) = 3;
+  for (const int threads : {1, 4}) {
+    const auto got = attend(query, key, value, {.want = {.top = kTop - 1}, .threads = threads});
+    for (Index i = 0; i < 2; ++i) {
+      Index rank = 0;
+      for (const Index j : {4, 1919, 1920, 3839, 3840}) EXPECT_EQ(got.top_key(0, 0, i, rank++), j);
+    }
+  }
+}
+
 // --- Blocks of 24 queries by 192 keys, counted from each sequence's start, that hold a visible pair.
 
 struct Blocks {

@@ -181,7 +181,11 @@ auto Plain<Real>::state(Index b, Index h, Index i) const -> State {
     row.sum += s.weight;
   }
   row.lse = row.empty() && !row.has_sink ? Number(kNothing) : row.max + log(row.sum);
-  for (Seen& s : row.seen) s.weight = s.weight / row.sum;
+  for (Seen& s : row.seen) {
+    s.weight = s.weight / row.sum;
+    // What weighs so little may be taken for 0.
+    if (s.weight.magnitude() < 0x1p-99) s.weight.scale += s.weight.magnitude() / Number::kRoundoff;
+  }
   if (row.has_sink) row.sink_weight = exp(sink - row.max) / row.sum;
   return row;
 }
@@ -287,8 +291,12 @@ void Plain<Real>::pull_pair(Index b, Index h, Index i, const Seen& s, const Numb
         break;
       }
       case Form::absolute: {
-        if (q[c].value == k[c].value) break;
-        const Number share = q[c].value > k[c].value ? d_x : -d_x;
+        const Number difference = q[c] - k[c];
+        Number share = q[c].value > k[c].value ? d_x : q[c].value < k[c].value ? -d_x : Number();
+        // Where rounding decides on which side of the kink a pair lies, neither sign is wrong.
+        if (difference.magnitude() < Number::kRoundoff * difference.scale) {
+          share.scale += 2 * d_x.magnitude() / Number::kRoundoff;
+        }
         d_q[c] += share, d_k[c] += -share;
         break;
       }

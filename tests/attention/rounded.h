@@ -1,7 +1,9 @@
 // A number that knows how large its rounding error may be.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace kith::test {
 
@@ -47,7 +49,9 @@ struct Rounded {
   }
   friend Rounded exp(const Rounded& x) {
     const Real e = std::exp(x.value);
-    if (e == 0) return {};  // what underflows has no error left to speak of
+    // What underflows is off by half the spacing there at most.
+    if (e == 0)
+      return {e, std::isfinite(x.value) ? static_cast<double>(std::numeric_limits<Real>::min()) : 0};
     return plus_own(e, static_cast<double>(e) * x.scale);
   }
   friend Rounded log(const Rounded& x) { return plus_own(std::log(x.value), x.scale / x.magnitude()); }
@@ -63,7 +67,11 @@ struct Rounded {
   friend Rounded abs(const Rounded& x) { return {std::fabs(x.value), x.scale}; }
 
  private:
-  static Rounded plus_own(Real v, double s) { return {v, s + std::fabs(static_cast<double>(v))}; }
+  /// What is below the normal numbers is rounded to their spacing.
+  static Rounded plus_own(Real v, double s) {
+    constexpr double kNormal = std::numeric_limits<Real>::min();
+    return {v, s + (v == 0 ? 0 : std::max(kNormal, std::fabs(static_cast<double>(v))))};
+  }
 };
 
 }  // namespace kith::test

@@ -5,10 +5,6 @@
 // natural layout. The packed keys and the values of the block (48 KB each at d = 64) come from L2: 64 bytes
 // per 8 FMAs.
 //
-// The reference exponent m of a row is lazy: it moves only when a logit exceeds it by kSlack, so sums are
-// rarely rescaled; it is a whole number, so rescaling multiplies by a power of two and is exact. Each row
-// decides alone, so its bits do not depend on its neighbors in the tile.
-//
 // Re-included once per instruction set, by one file per type of number.
 
 #if defined(KITH_FORWARD_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -24,6 +20,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "attention/kernels/row_state-inl.h"
 #include "attention/kernels/stream-inl.h"
 #include "attention/kernels/terms-inl.h"
 #include "attention/kernels/tile-inl.h"
@@ -63,82 +60,6 @@ HWY_INLINE TilePlace<Real> TermsPlace(const ForwardTask<Real>& task, Index row, 
   return {task.terms[place.head], task.factor, place.query, first_key, task.key_end};
 }
 
-// A row's weights from the block's key `first` on; two share a number where they are rounded.
-template <class Real>
-HWY_INLINE Real* WeightsAt(const ForwardTask<Real>& task, const Rows<Real>& s, Index group_row, Index first) {
-  return s.weights + group_row * kKeyBlock + (task.rounded ? first / 2 : first);
-}
-template <class Real>
-HWY_INLINE void ClearTile(const ForwardTask<Real>& task, const Rows<Real>& s, Index group_row, Index first) {
-  std::fill_n(WeightsAt(task, s, group_row, first), task.rounded ? kTileKeys<Real> / 2 : kTileKeys<Real>,
-              Real{0});
-}
-
-template <class Real>
-void ScaleHalves(Real* words, Index count, Real factor) {
-  auto* halves = reinterpret_cast<unsigned char*>(words);
-  for (Index j = 0; j < count; ++j, halves += sizeof(bfloat16)) {
-    bfloat16 weight;
-    std::memcpy(&weight, halves, sizeof(weight));
-    weight = static_cast<bfloat16>(static_cast<float>(weight) * static_cast<float>(factor));
-    std::memcpy(halves, &weight, sizeof(weight));
-  }
-}
-
-// If a row's logits outgrew m: move m up to the next whole number and scale what was summed so far.
-template <class Real>
-HWY_NOINLINE void RescaleIfOutgrown(const ForwardTask<Real>& task, const Rows<Real>& s, Index row,
-                                    Index group_row, Index keys_done, Real* HWY_RESTRICT logits) {
-  const Tag<Real> d;
-  Vec<Real> most = hn::Set(d, kMinusInfinity<Real>);
-  for (Index j = 0; j < kTileKeys<Real>; j += kLanes<Real>) {
-    const Vec<Real> x = hn::Load(d, logits + j);
-    most = hn::IfThenElse(hn::Gt(x, most), x, most);  // a NaN is passed over
-  }
-  const Real largest = hn::GetLane(hn::MaxOfLanes(d, most));
-  if (!(largest > s.threshold[row])) return;
-  const Real rise = std::ceil(largest);
-  const bool first = s.threshold[row] == kMinusInfinity<Real>;
-  s.m[row] += rise;
-  s.threshold[row] = kSlack;
-  for (Index j = 0; j < kTileKeys<Real>; j += kLanes<Real>) {
-    hn::Store(hn::Sub(hn::Load(d, logits + j), hn::Set(d, rise)), d, logits + j);
-  }
-  if (first) return;
-  const Real factor = std::exp2(-rise);
-  if (task.sum_logit != nullptr) {
-    for (Index l = 0; l < kLanes<Real>; ++l) {
-      Real& sum_logit = s.sum_logit[row * kMaxLanes + l];
-      sum_logit = (sum_logit - rise * s.sum[row * kMaxLanes + l]) * factor;
-    }
-  }
-  for (Index l = 0; l < kLanes<Real>; ++l) s.sum[row * kMaxLanes + l] *= factor;
-  for (Index c = 0; c < s.out_stride; ++c) s.out[row * s.out_stride + c] *= factor;
-  if (task.rounded) return ScaleHalves(s.weights + group_row * kKeyBlock, keys_done, factor);
-  if (!task.narrow) {
-    for (Index j = 0; j < keys_done; ++j) s.weights[group_row * kKeyBlock + j] *= factor;
-  }
-}
-
-// Offers a row's logits of one tile to its list of largest. Ties keep the earlier key.
-template <class Real>
-HWY_NOINLINE void OfferTop(const ForwardTask<Real>& task, Index row, Index first_key, std::uint64_t seen,
-                           const Real* HWY_RESTRICT logits) {
-  const int top = task.top.top;
-  Real* best = task.top.logit + row * top;
-  Index* key = task.top.key + row * top;
-  for (Index j = 0; j < kTileKeys<Real>; ++j) {
-    if (!(seen >> j & 1) || !(logits[j] > best[top - 1])) continue;
-    int at = top - 1;
-    for (; at > 0 && logits[j] > best[at - 1]; --at) {
-      best[at] = best[at - 1];
-      key[at] = key[at - 1];
-    }
-    best[at] = logits[j];
-    key[at] = first_key + j;
-  }
-}
-
 // Logits of R rows, in units of log 2, in place of their x.
 template <class Real, Index R>
 HWY_INLINE void TermLogits(const ForwardTask<Real>& task, const Rows<Real>& s, Index row, Index first_key,
@@ -162,20 +83,38 @@ HWY_INLINE void TermLogits(const ForwardTask<Real>& task, const Rows<Real>& s, I
   }
 }
 
-// Raises each row's largest logit. A NaN becomes the largest.
-template <class Real, Index R>
-HWY_INLINE void OfferLargest(const ForwardTask<Real>& task, Index row, Real factor,
-                             const std::uint64_t (&bits)[R], const Vec<Real> (&acc)[R][kVectors]) {
+// What R queries' pairs with the first V vectors of a tile sum to.
+template <class Real, Pair kPair, Index R, Index V>
+HWY_INLINE void PairSums(const ForwardTask<Real>& task, const Rows<Real>& s, Index row,
+                         const KeyTile<Real>& tile, Vec<Real> (&acc)[R][V]) {
   const Tag<Real> d;
-  HWY_ALIGN Real logits[kMaxTileKeys];
+  const Real* query = task.query + row * task.query_stride;
+  if (kIsDot<kPair> && V == kVectors && tile.keys == nullptr) {
+    DotStored<Real, kPair == Pair::dot_halves ? kPair : Pair::dot, R>(task, query, tile.first_key, s.spill);
+    HWY_UNROLL(8)
+    for (Index r = 0; r < R; ++r) {
+      for (Index v = 0; v < V; ++v) {
+        acc[r][v] = hn::Load(d, s.spill + r * kTileKeys<Real> + v * kLanes<Real>);
+      }
+    }
+  } else {
+    Accumulate<Real, kPair, R>(query, task.query_stride, tile.keys, task.depth, task.coefficient, acc);
+  }
+}
+
+// The same with terms, to memory, [R][tile]; zeros in the other vectors.
+template <class Real, Pair kPair, bool kTerms, Index R, Index V>
+HWY_NOINLINE void ScoreAgain(const ForwardTask<Real>& task, const Rows<Real>& s, Index row,
+                             const KeyTile<Real>& tile, Real* HWY_RESTRICT x) {
+  const Tag<Real> d;
+  Vec<Real> acc[R][V];
+  PairSums<Real, kPair, R, V>(task, s, row, tile, acc);
+  if constexpr (kTerms) {
+    if (!task.terms->scales_only()) TermLogits<Real, R>(task, s, row, tile.first_key, acc);
+  }
+  std::fill_n(x, R * kTileKeys<Real>, Real{0});
   for (Index r = 0; r < R; ++r) {
-    for (Index v = 0; v < kVectors; ++v) {
-      hn::Store(hn::Mul(acc[r][v], hn::Set(d, factor)), d, logits + v * kLanes<Real>);
-    }
-    Real& largest = task.largest[row + r];
-    for (Index j = 0; j < kTileKeys<Real>; ++j) {
-      if ((bits[r] >> j & 1) != 0 && !(logits[j] <= largest)) largest = logits[j];
-    }
+    for (Index v = 0; v < V; ++v) hn::Store(acc[r][v], d, x + r * kTileKeys<Real> + v * kLanes<Real>);
   }
 }
 
@@ -189,16 +128,7 @@ void ScoreTile(const ForwardTask<Real>& task, const Rows<Real>& s, Index row, In
   constexpr Index kKeys = kTileKeys<Real>, kStep = kLanes<Real>;
   const Index first_key = tile.first_key, keys_done = tile.keys_done;
   Vec<Real> acc[R][V];
-  const Real* query = task.query + row * task.query_stride;
-  if (kIsDot<kPair> && V == kVectors && tile.keys == nullptr) {
-    DotStored<Real, kPair == Pair::dot_halves ? kPair : Pair::dot, R>(task, query, first_key, s.spill);
-    HWY_UNROLL(8)
-    for (Index r = 0; r < R; ++r) {
-      for (Index v = 0; v < V; ++v) acc[r][v] = hn::Load(d, s.spill + r * kKeys + v * kStep);
-    }
-  } else {
-    Accumulate<Real, kPair, R>(query, task.query_stride, tile.keys, task.depth, task.coefficient, acc);
-  }
+  PairSums<Real, kPair, R, V>(task, s, row, tile, acc);
 
   Real left = task.factor;
   if constexpr (kTerms) {
@@ -250,19 +180,25 @@ void ScoreTile(const ForwardTask<Real>& task, const Rows<Real>& s, Index row, In
     outgrown = hn::Or(outgrown, hn::Gt(largest, hn::Set(d, s.threshold[row + r])));
   }
   if (HWY_UNLIKELY(!hn::AllFalse(d, outgrown))) {
+    HWY_ALIGN Real tile_logits[R * kMaxTileKeys];  // ScoreAgain has its own use for s.spill
     HWY_UNROLL(8)
     for (Index r = 0; r < R; ++r) {
       HWY_UNROLL(3)
-      for (Index v = 0; v < V; ++v) hn::Store(acc[r][v], d, s.spill + r * kKeys + v * kStep);
+      for (Index v = 0; v < V; ++v) hn::Store(acc[r][v], d, tile_logits + r * kKeys + v * kStep);
     }
     for (Index r = 0; r < R; ++r) {
-      for (Index j = V * kStep; j < kKeys; ++j) s.spill[r * kKeys + j] = kMinusInfinity<Real>;
-      RescaleIfOutgrown(task, s, row + r, group_row + r, keys_done, s.spill + r * kKeys);
+      Real* logits = tile_logits + r * kKeys;
+      std::fill(logits + V * kStep, logits + kKeys, kMinusInfinity<Real>);
+      if (RescaleIfOutgrown<Real>(task, s, row + r, group_row + r, keys_done, nullptr, left, logits))
+        continue;
+      HWY_ALIGN Real x[R * kMaxTileKeys];
+      ScoreAgain<Real, kPair, kTerms, R, V>(task, s, row, tile, x);
+      RescaleIfOutgrown<Real>(task, s, row + r, group_row + r, keys_done, x + r * kKeys, left, logits);
     }
     HWY_UNROLL(8)
     for (Index r = 0; r < R; ++r) {
       HWY_UNROLL(3)
-      for (Index v = 0; v < V; ++v) acc[r][v] = hn::Load(d, s.spill + r * kKeys + v * kStep);
+      for (Index v = 0; v < V; ++v) acc[r][v] = hn::Load(d, tile_logits + r * kKeys + v * kStep);
     }
   }
 
