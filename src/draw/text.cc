@@ -77,7 +77,7 @@ double text_width(std::string_view text, double size, bool bold) {
 }
 
 std::string fit_text(std::string_view text, double width, double size, bool bold) {
-  const std::string whole = clean(text);
+  std::string whole = clean(text);
   if (text_width(whole, size, bold) <= width) return whole;
 
   std::vector<std::string_view> letters;

@@ -31,7 +31,7 @@ constexpr const char* kMetadata = "kith.model";
 
 /// JSON holds Unicode only; text in another encoding is kept as a list of its bytes.
 json text_json(const std::string& text) {
-  const json plain = text;
+  json plain = text;
   try {
     static_cast<void>(plain.dump());
     return plain;

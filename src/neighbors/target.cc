@@ -83,7 +83,7 @@ std::vector<Index> learn_target(const Table& table, const FitOptions& options, M
                                 std::vector<double>& number, std::vector<std::uint32_t>& code) {
   const Column& column = target_column(table, options.target);
   const std::string start = message_start(table, options.target);
-  const std::vector<Index> rows = filled_rows(column, table.rows);
+  std::vector<Index> rows = filled_rows(column, table.rows);
   if (rows.empty()) throw Error(start + ": every cell is blank; rows to learn from need a filled one");
   model.target = options.target;
   model.target_kind = column.kind;

@@ -234,6 +234,7 @@ void LineCompact<kKernel>::add_range(double query, double side, Index first, Ind
     if (!K::kCrease) side = cell(at).center < query ? -1 : 1;
     const double s = (bandwidth_ - side * (cell(at).center - query)) * inverse_;
     const Index next = (first + kStep - 1) / kStep, before_last = stop / kStep;
+    // NOLINTNEXTLINE(bugprone-branch-clone): two reasons for the same
     if (stop - first <= kStep) {
       add_keys(query, first, stop, to);
     } else if (first == begin && stop == end) {

@@ -10,6 +10,7 @@
 #include "attention/points/line_series.h"
 #include "hwy/highway.h"
 
+// NOLINTBEGIN(readability-identifier-naming): like Highway's own ops
 HWY_BEFORE_NAMESPACE();
 namespace kith::points {
 namespace HWY_NAMESPACE {
@@ -228,6 +229,7 @@ void Decay(const double* x, Index count, double inverse_bandwidth, double* to) {
 }  // namespace HWY_NAMESPACE
 }  // namespace kith::points
 HWY_AFTER_NAMESPACE();
+// NOLINTEND(readability-identifier-naming)
 
 #if HWY_ONCE
 namespace kith::points {

@@ -33,7 +33,7 @@ constexpr Index kPrefetch = 24;        // points ahead: about the latency of mem
 struct Block {
   Index columns;
   Numbers x = allocate(kPlaneBlock), y = allocate(kPlaneBlock);
-  explicit Block(Index columns_) : columns(columns_) {}
+  explicit Block(Index value_columns) : columns(value_columns) {}
 
   template <class Each>
   void load(const PlaneGrid& grid, const PlaneBox& box, Rows rows, const std::uint32_t* order, Index count,

@@ -24,12 +24,12 @@ struct Code {
   const PlaneGrid& grid;
   Index margin, strip, nx, ny;
 
-  Code(const PlaneGrid& g, Index margin_, Index strip_)
+  Code(const PlaneGrid& g, Index around, Index wanted_strip)
       : grid(g),
-        margin(margin_),
-        strip(std::min(strip_, g.nx + 2 * margin_)),
-        nx(g.nx + 2 * margin_),
-        ny(g.ny + 2 * margin_) {}
+        margin(around),
+        strip(std::min(wanted_strip, g.nx + 2 * around)),
+        nx(g.nx + 2 * around),
+        ny(g.ny + 2 * around) {}
 
   Index strips() const { return (nx + strip - 1) / strip; }
   Index cells() const { return strips() * strip * ny; }  // and the code of a point outside

@@ -65,7 +65,7 @@ struct Table {
     const Square powers = chebyshev_in_powers();
     for (int d = 0; d <= kReach; ++d) {
       const Square c = coefficients(d);
-      PlaneOffset& forth = offsets[static_cast<std::size_t>(kReach + d)];
+      PlaneOffset& forth = offsets[static_cast<std::size_t>(kReach) + static_cast<std::size_t>(d)];
       PlaneOffset& back = offsets[static_cast<std::size_t>(kReach - d)];
       double dropped = 0, absolute = 0;
       for (std::size_t a = 0; a < kNodes; ++a) {
@@ -96,7 +96,8 @@ struct Table {
 
 const PlaneOffset& plane_offset(int offset) {
   static const Table table;
-  return table.offsets[static_cast<std::size_t>(kReach + offset)];
+  const int at = kReach + offset;
+  return table.offsets[static_cast<std::size_t>(at)];
 }
 
 }  // namespace kith::points

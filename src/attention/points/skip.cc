@@ -13,7 +13,6 @@
 namespace kith::points {
 namespace {
 
-using kernels::kSkipDepth;
 using kernels::kSkipLeaf;
 using kernels::kSkipRounding;
 using kernels::kSkipRows;

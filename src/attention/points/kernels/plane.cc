@@ -73,7 +73,7 @@ void AddMoments(const PlaneKeys& keys) {
     std::copy_n(keys.value + c * kPlaneBlock, padded, u);
     double* sums = keys.sums + c * kTerms * kTerms * kPlaneLanes;
     for (int a = 0; a < kTerms; a += kRows) {
-      AddRows<kRows>(power, keys.y, u, padded, sums + a * kTerms * kPlaneLanes);
+      AddRows<kRows>(power, keys.y, u, padded, sums + Index{a} * kTerms * kPlaneLanes);
     }
   }
 }
