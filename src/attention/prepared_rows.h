@@ -108,13 +108,25 @@ class PreparedRows {
       take(query_, s, i % g_.heads, query_memory(s, i % g_.heads));
     });
     if (!packed_ && stays()) return;
-    parallel_for(threads, plan_.sequence_count() * g_.key_heads, [&](Index i) {
-      const Index number = i / g_.key_heads, h = i % g_.key_heads;
+    const Index heads = plan_.sequence_count() * g_.key_heads;
+    if (!packed_ || !key_.in_place()) {
+      parallel_for(threads, heads, [&](Index i) {
+        const Sequence& s = plan_.sequence(i / g_.key_heads);
+        take(key_, s, i % g_.key_heads, key_memory(s, i % g_.key_heads));
+      });
+    }
+    if (!packed_) return;
+    // In parts, so that one head is packed by all threads.
+    constexpr Index kPart = 8;
+    const Index parts = (kernels::tile_count<Real>(g_.keys) + kPart - 1) / kPart;
+    parallel_for(threads, heads * parts, [&](Index i) {
+      const Index number = i / parts / g_.key_heads, h = i / parts % g_.key_heads;
       const Sequence& s = plan_.sequence(number);
-      const HeadRows<Real> rows = take(key_, s, h, key_memory(s, h));
-      if (!packed_) return;
-      kernels::pack_tiles<Real>(rows.data, rows.stride, s.keys, depth_, 0, kernels::tile_count<Real>(s.keys),
-                                tiles(key_tiles_, number, h, depth_));
+      const Index tiles_here = kernels::tile_count<Real>(s.keys), first = i % parts * kPart;
+      if (first >= tiles_here) return;
+      const HeadRows<Real> rows = key_rows(s, h);
+      kernels::pack_tiles<Real>(rows.data, rows.stride, s.keys, depth_, first,
+                                std::min(tiles_here, first + kPart), tiles(key_tiles_, number, h, depth_));
     });
   }
 
@@ -169,6 +181,10 @@ class PreparedRows {
  private:
   /// Keys that are not packed: read where the caller has them.
   bool stays() const { return key_.identity() && (!halves_ || key_.aligned_words()); }
+  HeadRows<Real> key_rows(const Sequence& s, Index h) const {
+    if (halves_) return {key_memory(s, h), depth_};
+    return key_.at(s, h, key_memory(s, h));
+  }
   HeadRows<Real> take(const MappedRows<T>& side, const Sequence& s, Index h, Real* memory) const {
     return halves_ ? side.copy_words(s, h, memory) : side.apply(s, h, memory);
   }
