@@ -1,12 +1,12 @@
 #include "attention/points/plane_boxes.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <limits>
 #include <utility>
 
 #include "array/threads.h"
+#include "attention/points/cells.h"
 
 namespace kith::points {
 namespace {
@@ -46,66 +46,6 @@ struct Code {
     return {s * strip + code % strip - margin, line - s * ny - margin, begin, end};
   }
 };
-
-// Stable counting sort: the order does not depend on the number of chunks.
-void sort_by_counting(const Code& code, Rows points, Index count, int threads, PlaneBoxes& out) {
-  const Index cells = code.cells();
-  const Index chunks = std::clamp<Index>(std::min<Index>(threads, 4 * count / (cells + 1)), 1, 64);
-  const auto first = [&](Index chunk) { return chunk * count / chunks; };
-  const auto width = static_cast<std::size_t>(cells + 1);
-  std::vector<std::uint32_t> codes(static_cast<std::size_t>(count));
-  std::vector<std::uint32_t> place(width * static_cast<std::size_t>(chunks));  // [chunk][cell]
-  parallel_for(threads, chunks, [&](Index chunk) {
-    std::uint32_t* counts = place.data() + width * static_cast<std::size_t>(chunk);
-    for (Index i = first(chunk); i < first(chunk + 1); ++i) {
-      const auto c = static_cast<std::uint32_t>(code(points[i]));
-      codes[static_cast<std::size_t>(i)] = c;
-      ++counts[c];
-    }
-  });
-  std::uint32_t at = 0;
-  for (Index cell = 0; cell <= cells; ++cell) {
-    const std::uint32_t begin = at;
-    for (Index chunk = 0; chunk < chunks; ++chunk) {
-      std::uint32_t& slot = place[width * static_cast<std::size_t>(chunk) + static_cast<std::size_t>(cell)];
-      const std::uint32_t n = slot;
-      slot = at;
-      at += n;
-    }
-    if (cell == cells) {
-      out.outside = begin;
-    } else if (at > begin) {
-      out.boxes.push_back(code.box(cell, begin, at));
-    }
-  }
-  parallel_for(threads, chunks, [&](Index chunk) {
-    std::uint32_t* to = place.data() + width * static_cast<std::size_t>(chunk);
-    for (Index i = first(chunk); i < first(chunk + 1); ++i) {
-      out.order[to[codes[static_cast<std::size_t>(i)]]++] = static_cast<std::uint32_t>(i);
-    }
-  });
-}
-
-void sort_by_comparing(const Code& code, Rows points, Index count, PlaneBoxes& out) {
-  std::vector<std::pair<Index, std::uint32_t>> codes(static_cast<std::size_t>(count));
-  for (Index i = 0; i < count; ++i) {
-    codes[static_cast<std::size_t>(i)] = {code(points[i]), static_cast<std::uint32_t>(i)};
-  }
-  std::sort(codes.begin(), codes.end());
-  const Index cells = code.cells();
-  out.outside = count;
-  for (Index i = 0; i < count;) {
-    const Index c = codes[static_cast<std::size_t>(i)].first, begin = i;
-    for (; i < count && codes[static_cast<std::size_t>(i)].first == c; ++i) {
-      out.order[static_cast<std::size_t>(i)] = codes[static_cast<std::size_t>(i)].second;
-    }
-    if (c == cells) {
-      out.outside = begin;
-    } else {
-      out.boxes.push_back(code.box(c, begin, i));
-    }
-  }
-}
 
 }  // namespace
 
@@ -149,14 +89,13 @@ PlaneGrid lay_grid(Rows keys, Index count, double width, int threads) {
 
 PlaneBoxes sort_into_boxes(const PlaneGrid& grid, Rows points, Index count, Index margin, Index strip,
                            int threads) {
-  PlaneBoxes result;
-  result.order.resize(static_cast<std::size_t>(count));
+  constexpr Index kFew = 4096;
   const Code code(grid, margin, strip);
-  if (code.cells() <= std::max<Index>(4 * count, 4096)) {
-    sort_by_counting(code, points, count, threads, result);
-  } else {
-    sort_by_comparing(code, points, count, result);
-  }
+  CellOrder cells =
+      sort_by_cell([&](Index i) { return code(points[i]); }, code.cells(), count, kFew, threads);
+  PlaneBoxes result{std::move(cells.order), {}, cells.outside};
+  result.boxes.reserve(cells.runs.size());
+  for (const CellRun& run : cells.runs) result.boxes.push_back(code.box(run.cell, run.begin, run.end));
   return result;
 }
 
@@ -172,28 +111,8 @@ std::vector<PlaneLine> lines_of(const PlaneBoxes& boxes) {
 }
 
 double estimate_boxes(const PlaneGrid& grid, Rows points, Index count, int threads) {
-  // Bits of all chunks are joined with or: the estimate does not depend on the threads.
-  constexpr unsigned kBits = 20;
   const Code code(grid, 0, grid.nx);
-  const Index chunks = std::clamp<Index>(std::min<Index>(threads, count / kChunk), 1, 64);
-  std::vector<std::vector<std::uint64_t>> seen(static_cast<std::size_t>(chunks),
-                                               std::vector<std::uint64_t>((1u << kBits) / 64));
-  parallel_for(threads, chunks, [&](Index chunk) {
-    std::vector<std::uint64_t>& bits = seen[static_cast<std::size_t>(chunk)];
-    for (Index i = chunk * count / chunks; i < (chunk + 1) * count / chunks; ++i) {
-      std::uint64_t z = static_cast<std::uint64_t>(code(points[i])) * 0x9e3779b97f4a7c15u;
-      z = (z ^ z >> 32) * 0xd6e8feb86659fd93u >> (64 - kBits);
-      bits[z >> 6] |= std::uint64_t{1} << (z & 63);
-    }
-  });
-  double filled = 0;
-  for (std::size_t i = 0; i < seen[0].size(); ++i) {
-    std::uint64_t all = 0;
-    for (const auto& bits : seen) all |= bits[i];
-    filled += std::popcount(all);
-  }
-  constexpr double kAll = 1u << kBits;
-  return -kAll * std::log1p(-std::min(filled, kAll - 1) / kAll);
+  return estimate_cells<20>([&](Index i) { return code(points[i]); }, count, threads);
 }
 
 }  // namespace kith::points

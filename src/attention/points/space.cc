@@ -94,7 +94,7 @@ struct Run {
                  sizeof(double) <=
              budget;
     };
-    if (!fits(static_cast<Index>(keys.blocks.size()))) return false;
+    if (!fits(static_cast<Index>(keys.runs.size()))) return false;
     spread = keys.nodes(grid);
     if (!fits(spread.size())) return false;
     along_z = spread.spread(grid.stride(2), kSpaceReach);
@@ -146,7 +146,7 @@ struct Run {
   }
 
   void spread_block(Index b, Index first, Index columns, Local& local, Nodes& nodes) const {
-    const SpaceBlock& block = keys.blocks[static_cast<std::size_t>(b)];
+    const CellRun& block = keys.runs[static_cast<std::size_t>(b)];
     const Index count = block.end - block.begin,
                 shares = std::clamp<Index>(count / kKeysAShare, 1, kMostShares);
     const auto share = [&](Index i) { return block.begin + i * count / shares; };
@@ -181,11 +181,11 @@ struct Run {
     constexpr Index kApart = 3;
     Nodes nodes(spread, columns);
     std::vector<std::pair<Index, Index>> lines[kApart * kApart];
-    const auto count = static_cast<Index>(keys.blocks.size());
+    const auto count = static_cast<Index>(keys.runs.size());
     for (Index b = 0, begin = 0; b < count; ++b) {
-      const Index code = keys.blocks[static_cast<std::size_t>(b)].code;
+      const Index code = keys.runs[static_cast<std::size_t>(b)].cell;
       if (b + 1 < count &&
-          keys.blocks[static_cast<std::size_t>(b + 1)].code / grid.blocks[2] == code / grid.blocks[2]) {
+          keys.runs[static_cast<std::size_t>(b + 1)].cell / grid.blocks[2] == code / grid.blocks[2]) {
         continue;
       }
       const std::array<Index, 3> place = grid.place(code);
@@ -297,8 +297,8 @@ struct Run {
     if (along_x.size() > 0) {
       const std::vector<double> bound = space_bound(grid, keys, queries, t.threads);
       std::vector<Part> parts;
-      for (Index b = 0; b < static_cast<Index>(queries.blocks.size()); ++b) {
-        const SpaceBlock& block = queries.blocks[static_cast<std::size_t>(b)];
+      for (Index b = 0; b < static_cast<Index>(queries.runs.size()); ++b) {
+        const CellRun& block = queries.runs[static_cast<std::size_t>(b)];
         for (Index begin = block.begin; begin < block.end; begin += kQueriesATask) {
           parts.push_back({b, begin, std::min(block.end, begin + kQueriesATask)});
         }

@@ -27,65 +27,6 @@ struct Range {
   }
 };
 
-// Stable counting sort: the order does not depend on the number of chunks.
-void sort_by_counting(const SpaceGrid& grid, Rows points, Index count, int threads, SpaceBlocks& out) {
-  const Index cells = grid.codes();
-  const Index chunks = std::clamp<Index>(std::min<Index>(threads, 4 * count / (cells + 1)), 1, 64);
-  const auto first = [&](Index chunk) { return chunk * count / chunks; };
-  const auto width = static_cast<std::size_t>(cells + 1);
-  std::vector<std::uint32_t> codes(static_cast<std::size_t>(count));
-  std::vector<std::uint32_t> place(width * static_cast<std::size_t>(chunks));  // [chunk][cell]
-  parallel_for(threads, chunks, [&](Index chunk) {
-    std::uint32_t* counts = place.data() + width * static_cast<std::size_t>(chunk);
-    for (Index i = first(chunk); i < first(chunk + 1); ++i) {
-      const auto c = static_cast<std::uint32_t>(grid.code(points[i]));
-      codes[static_cast<std::size_t>(i)] = c;
-      ++counts[c];
-    }
-  });
-  std::uint32_t at = 0;
-  for (Index cell = 0; cell <= cells; ++cell) {
-    const std::uint32_t begin = at;
-    for (Index chunk = 0; chunk < chunks; ++chunk) {
-      std::uint32_t& slot = place[width * static_cast<std::size_t>(chunk) + static_cast<std::size_t>(cell)];
-      const std::uint32_t n = slot;
-      slot = at;
-      at += n;
-    }
-    if (cell == cells) {
-      out.outside = begin;
-    } else if (at > begin) {
-      out.blocks.push_back({cell, begin, at});
-    }
-  }
-  parallel_for(threads, chunks, [&](Index chunk) {
-    std::uint32_t* to = place.data() + width * static_cast<std::size_t>(chunk);
-    for (Index i = first(chunk); i < first(chunk + 1); ++i) {
-      out.order[to[codes[static_cast<std::size_t>(i)]]++] = static_cast<std::uint32_t>(i);
-    }
-  });
-}
-
-void sort_by_comparing(const SpaceGrid& grid, Rows points, Index count, SpaceBlocks& out) {
-  std::vector<std::pair<Index, std::uint32_t>> codes(static_cast<std::size_t>(count));
-  for (Index i = 0; i < count; ++i) {
-    codes[static_cast<std::size_t>(i)] = {grid.code(points[i]), static_cast<std::uint32_t>(i)};
-  }
-  std::sort(codes.begin(), codes.end());
-  out.outside = count;
-  for (Index i = 0; i < count;) {
-    const Index c = codes[static_cast<std::size_t>(i)].first, begin = i;
-    for (; i < count && codes[static_cast<std::size_t>(i)].first == c; ++i) {
-      out.order[static_cast<std::size_t>(i)] = codes[static_cast<std::size_t>(i)].second;
-    }
-    if (c == grid.codes()) {
-      out.outside = begin;
-    } else {
-      out.blocks.push_back({c, begin, i});
-    }
-  }
-}
-
 }  // namespace
 
 Index SpaceGrid::code(const float* row) const {
@@ -132,39 +73,13 @@ SpaceGrid lay_space(Rows keys, Index count, double bandwidth, int threads) {
   return grid;
 }
 
-SpaceBlocks sort_into_space(const SpaceGrid& grid, Rows points, Index count, int threads) {
-  SpaceBlocks result;
-  result.order.resize(static_cast<std::size_t>(count));
-  if (grid.codes() <= std::max<Index>(4 * count, 65536)) {
-    sort_by_counting(grid, points, count, threads, result);
-  } else {
-    sort_by_comparing(grid, points, count, result);
-  }
-  return result;
+CellOrder sort_into_space(const SpaceGrid& grid, Rows points, Index count, int threads) {
+  constexpr Index kFew = 65536;
+  return sort_by_cell([&](Index i) { return grid.code(points[i]); }, grid.codes(), count, kFew, threads);
 }
 
 double estimate_space(const SpaceGrid& grid, Rows points, Index count, int threads) {
-  // Bits of all chunks are joined with or: the estimate does not depend on the threads.
-  constexpr unsigned kBits = 18;
-  const Index chunks = std::clamp<Index>(std::min<Index>(threads, count / kChunk), 1, 64);
-  std::vector<std::vector<std::uint64_t>> seen(static_cast<std::size_t>(chunks),
-                                               std::vector<std::uint64_t>((1u << kBits) / 64));
-  parallel_for(threads, chunks, [&](Index chunk) {
-    std::vector<std::uint64_t>& bits = seen[static_cast<std::size_t>(chunk)];
-    for (Index i = chunk * count / chunks; i < (chunk + 1) * count / chunks; ++i) {
-      std::uint64_t z = static_cast<std::uint64_t>(grid.code(points[i])) * 0x9e3779b97f4a7c15u;
-      z = (z ^ z >> 32) * 0xd6e8feb86659fd93u >> (64 - kBits);
-      bits[z >> 6] |= std::uint64_t{1} << (z & 63);
-    }
-  });
-  double filled = 0;
-  for (std::size_t i = 0; i < seen[0].size(); ++i) {
-    std::uint64_t all = 0;
-    for (const auto& bits : seen) all |= bits[i];
-    filled += std::popcount(all);
-  }
-  constexpr double kAll = 1u << kBits;
-  return -kAll * std::log1p(-std::min(filled, kAll - 1) / kAll);
+  return estimate_cells<18>([&](Index i) { return grid.code(points[i]); }, count, threads);
 }
 
 SpaceSet::SpaceSet(std::vector<Index> codes) : codes_(std::move(codes)) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "attention/points/cells.h"
 #include "attention/points/points.h"
 #include "attention/points/space_table.h"
 
@@ -34,17 +35,8 @@ struct SpaceGrid {
 };
 SpaceGrid lay_space(Rows keys, Index count, double bandwidth, int threads);
 
-/// Rows order[begin], ..., order[end - 1] of what was sorted, ascending.
-struct SpaceBlock {
-  Index code, begin, end;
-};
-struct SpaceBlocks {
-  std::vector<std::uint32_t> order;
-  std::vector<SpaceBlock> blocks;  ///< those with points, by code
-  Index outside = 0;               ///< order[outside], ... are outside
-};
-/// O(points) while there are not many more blocks in the grid than points, else O(points log points).
-SpaceBlocks sort_into_space(const SpaceGrid& grid, Rows points, Index count, int threads);
+/// A block's cell is its code.
+CellOrder sort_into_space(const SpaceGrid& grid, Rows points, Index count, int threads);
 
 /// About how many blocks hold a point, from a hash of 2^18 bits.
 double estimate_space(const SpaceGrid& grid, Rows points, Index count, int threads);

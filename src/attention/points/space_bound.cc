@@ -49,7 +49,7 @@ Parts along(const SpaceGrid& grid, int axis, const SpaceSet& sources, const Part
 
 SpaceSet codes_of(const SpaceSorted& points) {
   std::vector<Index> codes;
-  for (const SpaceBlock& b : points.blocks) codes.push_back(b.code);
+  for (const CellRun& b : points.runs) codes.push_back(b.cell);
   return SpaceSet(std::move(codes));
 }
 

@@ -36,7 +36,7 @@ class FarSum {
  private:
   struct Near {
     double distance;  // squared, in cells
-    const SpaceBlock* block;
+    const CellRun* block;
   };
 
   // Blocks within reach, by distance.
@@ -49,21 +49,21 @@ class FarSum {
       middle[axis] = static_cast<Index>(block);
     }
     near_.clear();
-    const auto below = [](const SpaceBlock& b, Index code) { return b.code < code; };
+    const auto below = [](const CellRun& b, Index code) { return b.cell < code; };
     const auto clipped = [&](std::size_t axis, Index step) {
       const Index at = middle[axis] + step;
       return std::clamp<Index>(at, 0, grid_.blocks[axis] - 2 * SpaceGrid::kMargin - 1);
     };
-    const auto begin = keys_.blocks.begin(), end = keys_.blocks.end();
+    const auto begin = keys_.runs.begin(), end = keys_.runs.end();
     const Index low = clipped(2, -reach), high = clipped(2, reach);
     for (Index x = clipped(0, -reach); x <= clipped(0, reach); ++x) {
       for (Index y = clipped(1, -reach); y <= clipped(1, reach); ++y) {
         const Index line = (x + SpaceGrid::kMargin) * grid_.stride(0) +
                            (y + SpaceGrid::kMargin) * grid_.stride(1) + SpaceGrid::kMargin;
-        for (auto b = std::lower_bound(begin, end, line + low, below); b != end && b->code <= line + high;
+        for (auto b = std::lower_bound(begin, end, line + low, below); b != end && b->cell <= line + high;
              ++b) {
           near_.push_back(
-              {square(distance(x, 0)) + square(distance(y, 1)) + square(distance(b->code - line, 2)), &*b});
+              {square(distance(x, 0)) + square(distance(y, 1)) + square(distance(b->cell - line, 2)), &*b});
         }
       }
     }

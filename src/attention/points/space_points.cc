@@ -11,15 +11,15 @@ constexpr Index kPrefetch = 24;  // points ahead: about the latency of memory
 }  // namespace
 
 SpaceSorted::SpaceSorted(const SpaceGrid& grid, Rows rows, Index count, bool counted, int threads)
-    : SpaceBlocks(sort_into_space(grid, rows, count, threads)) {
-  const auto size = static_cast<Index>(blocks.size());
+    : CellOrder(sort_into_space(grid, rows, count, threads)) {
+  const auto size = static_cast<Index>(runs.size());
   point.resize(static_cast<std::size_t>(outside));
-  touched.resize(blocks.size());
+  touched.resize(runs.size());
   if (counted) counts.resize(static_cast<std::size_t>(size * kSpaceCoarseCells));
   parallel_for(threads, (size + kBlocksATask - 1) / kBlocksATask, [&](Index task) {
     for (Index b = task * kBlocksATask; b < std::min(size, (task + 1) * kBlocksATask); ++b) {
-      const SpaceBlock& block = blocks[static_cast<std::size_t>(b)];
-      const std::array<Index, 3> place = grid.place(block.code);
+      const CellRun& block = runs[static_cast<std::size_t>(b)];
+      const std::array<Index, 3> place = grid.place(block.cell);
       SpaceTouched t{{kSpaceSide, kSpaceSide, kSpaceSide}, {-1, -1, -1}};
       for (Index i = block.begin; i < block.end; ++i) {
         if (i + kPrefetch < outside) {
@@ -43,7 +43,7 @@ SpaceSorted::SpaceSorted(const SpaceGrid& grid, Rows rows, Index count, bool cou
 
 SpaceSet SpaceSorted::nodes(const SpaceGrid& grid) const {
   std::vector<Index> codes;
-  for (Index b = 0; b < static_cast<Index>(blocks.size()); ++b) {
+  for (Index b = 0; b < static_cast<Index>(runs.size()); ++b) {
     for_touched(grid, b, [&](int, int, int, Index code) { codes.push_back(code); });
   }
   return SpaceSet(std::move(codes));
@@ -55,7 +55,7 @@ SpaceCells::SpaceCells()
       ends_(static_cast<std::size_t>(kSpaceBlock)) {}
 
 void SpaceCells::load(const SpaceGrid& grid, const SpaceSorted& sorted, Index b, Index begin, Index end) {
-  const std::array<Index, 3> place = grid.place(sorted.blocks[static_cast<std::size_t>(b)].code);
+  const std::array<Index, 3> place = grid.place(sorted.runs[static_cast<std::size_t>(b)].cell);
   std::array<std::uint32_t, kSpaceBlock + 1> at{};
   for (Index i = begin; i < end; ++i) {
     const float* row = sorted.point[static_cast<std::size_t>(i)].data();

@@ -22,7 +22,7 @@ struct SpaceTouched {
   std::array<int, 3> low, high;
 };
 
-struct SpaceSorted : SpaceBlocks {
+struct SpaceSorted : CellOrder {
   std::vector<std::array<float, 3>> point;  ///< in the order of `order`, without those outside
   std::vector<SpaceTouched> touched;        ///< [blocks]
   /// Keys in each cell of the bound: [blocks][kSpaceCoarseCells]. Empty for queries.
@@ -38,8 +38,7 @@ struct SpaceSorted : SpaceBlocks {
     for (int x = below(t.low[0]); x <= above(t.high[0]); ++x) {
       for (int y = below(t.low[1]); y <= above(t.high[1]); ++y) {
         for (int z = below(t.low[2]); z <= above(t.high[2]); ++z) {
-          each(x, y, z,
-               blocks[static_cast<std::size_t>(b)].code + x * grid.stride(0) + y * grid.stride(1) + z);
+          each(x, y, z, runs[static_cast<std::size_t>(b)].cell + x * grid.stride(0) + y * grid.stride(1) + z);
         }
       }
     }

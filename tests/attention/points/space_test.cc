@@ -227,17 +227,17 @@ TEST(SpaceBlocks, SortsByCountingAndByComparingAlike) {
       for (const double bandwidth : {4.0, 0.1}) {
         const SpaceGrid grid = lay_space(keys, count, bandwidth, threads);
         ASSERT_TRUE(grid.countable);
-        const SpaceBlocks sorted = sort_into_space(grid, keys, count, threads);
+        const CellOrder sorted = sort_into_space(grid, keys, count, threads);
         EXPECT_EQ(sorted.outside, count);
         Index next = 0, last = -1;
         std::vector<bool> seen(static_cast<std::size_t>(count));
-        for (const SpaceBlock& block : sorted.blocks) {
+        for (const CellRun& block : sorted.runs) {
           EXPECT_EQ(block.begin, next);
           EXPECT_LT(block.begin, block.end);
-          EXPECT_LT(last, block.code);
+          EXPECT_LT(last, block.cell);
           next = block.end;
-          last = block.code;
-          const auto place = grid.place(block.code);
+          last = block.cell;
+          const auto place = grid.place(block.cell);
           for (Index i = block.begin; i < block.end; ++i) {
             const Index row = sorted.order[static_cast<std::size_t>(i)];
             if (i > block.begin) {
@@ -253,8 +253,8 @@ TEST(SpaceBlocks, SortsByCountingAndByComparingAlike) {
         EXPECT_EQ(next, count);
         EXPECT_EQ(std::count(seen.begin(), seen.end(), true), count);
         const double estimate = estimate_space(grid, keys, count, threads);
-        EXPECT_NEAR(estimate, static_cast<double>(sorted.blocks.size()),
-                    1 + 0.02 * static_cast<double>(sorted.blocks.size()));
+        EXPECT_NEAR(estimate, static_cast<double>(sorted.runs.size()),
+                    1 + 0.02 * static_cast<double>(sorted.runs.size()));
       }
     }
   }
