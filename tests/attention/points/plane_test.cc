@@ -5,14 +5,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
-#include <cstring>
-#include <functional>
-#include <limits>
 #include <random>
 #include <vector>
 
 #include "attention/check.h"
+#include "attention/points/gauss_problem.h"
 #include "attention/points/plane_boxes.h"
 #include "attention/points/plane_table.h"
 #include "kith/attention.h"
@@ -20,152 +19,16 @@
 namespace kith::points {
 namespace {
 
-using Point = std::array<float, 2>;
-using Draw = std::function<Point(std::mt19937&)>;
+using Problem = test::GaussProblem<2>;
+using Point = Problem::Point;
+using Draw = Problem::Draw;
+using Answer = test::GaussAnswer;
 
-struct Problem {
-  std::vector<Point> query, key;
-  std::vector<float> value;  // [keys][value_depth]
-  Index value_depth = 1;
-  double bandwidth = 1;
-  int threads = 1;
+constexpr auto& uniform = test::uniform_points<2>;
+constexpr auto& normal = test::normal_points<2>;
 
-  void draw_values(std::mt19937& random) {
-    std::normal_distribution<float> normal;
-    value.resize(key.size() * static_cast<std::size_t>(value_depth));
-    for (float& v : value) v = normal(random);
-  }
-  Task task() const {
-    Task t;
-    t.bandwidth = bandwidth;
-    t.depth = 2;
-    t.queries = std::ssize(query);
-    t.keys = std::ssize(key);
-    t.value_depth = value_depth;
-    t.query = {query.empty() ? nullptr : query[0].data(), 2};
-    t.key = {key.empty() ? nullptr : key[0].data(), 2};
-    t.value = {value.data(), value_depth};
-    t.threads = threads;
-    return t;
-  }
-};
-
-Problem problem(unsigned seed, Index queries, Index keys, double bandwidth, const Draw& draw_query,
-                const Draw& draw_key, Index value_depth = 1) {
-  std::mt19937 random(seed);
-  Problem p;
-  p.bandwidth = bandwidth;
-  p.value_depth = value_depth;
-  for (Index i = 0; i < queries; ++i) p.query.push_back(draw_query(random));
-  for (Index j = 0; j < keys; ++j) p.key.push_back(draw_key(random));
-  p.draw_values(random);
-  return p;
-}
-
-Draw uniform(float low, float high) {
-  return [=](std::mt19937& random) {
-    std::uniform_real_distribution<float> u(low, high);
-    const float x = u(random);
-    return Point{x, u(random)};
-  };
-}
-Draw normal(float x, float y, float deviation) {
-  return [=](std::mt19937& random) {
-    std::normal_distribution<float> n(0, deviation);
-    const float dx = n(random);
-    return Point{x + dx, y + n(random)};
-  };
-}
-
-struct Answer {
-  std::vector<double> lse, average;
-  std::vector<Index> far;
-  bool answered(Index i) const { return !std::binary_search(far.begin(), far.end(), i); }
-};
-
-constexpr double kUntouched = 12345;
-
-Answer solve(const Task& task) {
-  Answer a;
-  a.lse.assign(static_cast<std::size_t>(task.queries), kUntouched);
-  a.average.assign(static_cast<std::size_t>(task.queries * task.value_depth), kUntouched);
-  Task t = task;
-  t.lse = a.lse.data();
-  t.average = a.average.data();
-  a.far = plane(t);
-  EXPECT_TRUE(std::is_sorted(a.far.begin(), a.far.end()));
-  EXPECT_EQ(std::adjacent_find(a.far.begin(), a.far.end()), a.far.end());
-  return a;
-}
-Answer solve(const Problem& p) { return solve(p.task()); }
-
-struct Errors {
-  double sum = 0, average = 0;  // relative to the sum and to the largest |v|
-  Index answered = 0;
-};
-
-Errors errors(const Task& t, const Answer& a) {
-  Errors e;
-  double largest = 0;
-  for (Index j = 0; j < t.keys; ++j) {
-    for (Index c = 0; c < t.value_depth; ++c) {
-      largest = std::max(largest, std::abs(static_cast<double>(t.value[j][c])));
-    }
-  }
-  std::vector<double> weighted(static_cast<std::size_t>(t.value_depth));
-  for (Index i = 0; i < t.queries; ++i) {
-    if (!a.answered(i)) {
-      EXPECT_EQ(a.lse[static_cast<std::size_t>(i)], kUntouched);
-      continue;
-    }
-    ++e.answered;
-    // Relative to the nearest key, and from differences of keys: far away, squares of distances cancel.
-    const auto apart = [&](const float* a_row, const float* b_row) {
-      return std::array{(static_cast<double>(a_row[0]) - static_cast<double>(b_row[0])) / t.bandwidth,
-                        (static_cast<double>(a_row[1]) - static_cast<double>(b_row[1])) / t.bandwidth};
-    };
-    double sum = 0, nearest = std::numeric_limits<double>::infinity();
-    const float* nearest_key = nullptr;
-    std::fill(weighted.begin(), weighted.end(), 0.0);
-    for (Index j = 0; j < t.keys; ++j) {
-      const auto [x, y] = apart(t.key[j], t.query[i]);
-      if ((x * x + y * y) / 2 < nearest) {
-        nearest = (x * x + y * y) / 2;
-        nearest_key = t.key[j];
-      }
-    }
-    const auto [px, py] = apart(nearest_key, t.query[i]);
-    for (Index j = 0; j < t.keys; ++j) {
-      const auto [x, y] = apart(t.key[j], nearest_key);
-      const double w = std::exp(-((x / 2 + px) * x + (y / 2 + py) * y));
-      sum += w;
-      for (Index c = 0; c < t.value_depth; ++c) {
-        weighted[static_cast<std::size_t>(c)] += w * static_cast<double>(t.value[j][c]);
-      }
-    }
-    // Not max(): a NaN has to show.
-    const double off =
-        std::abs(a.lse[static_cast<std::size_t>(i)] - (std::log(sum) - nearest)) - nearest * 0x1p-51;
-    if (!(off <= e.sum)) e.sum = off;
-    for (Index c = 0; c < t.value_depth; ++c) {
-      const double average = a.average[static_cast<std::size_t>(i * t.value_depth + c)];
-      const double gap = std::abs(average - weighted[static_cast<std::size_t>(c)] / sum) / largest;
-      if (!(gap <= e.average)) e.average = gap;
-    }
-  }
-  return e;
-}
-
-// The header's promise.
-void expect_accurate(const Task& t, const Answer& a, Index least_answered, const char* what) {
-  const Errors e = errors(t, a);
-  EXPECT_LE(e.sum, kPlaneTolerance) << what;
-  EXPECT_LE(e.average, 2 * kPlaneTolerance) << what;
-  EXPECT_GE(e.answered, least_answered) << what;
-}
-void expect_accurate(const Problem& p, Index least_answered, const char* what) {
-  expect_accurate(p.task(), solve(p), least_answered, what);
-}
+constexpr test::GaussMethod kPlane{plane, [](const Task& t) { return plane_cost(t).possible; },
+                                   kPlaneTolerance};
 
 TEST(PlaneTable, ErrorBoundsTheExpansionAndIsBelowTheBoundOfTheTheory) {
   std::mt19937 random(1);
@@ -212,7 +75,7 @@ TEST(PlaneTable, ErrorBoundsTheExpansionAndIsBelowTheBoundOfTheTheory) {
 
 TEST(PlaneBoxes, SortsByCountingAndByComparingAlike) {
   std::mt19937 random(2);
-  Problem p = problem(2, 1, 3000, 1, uniform(0, 1), uniform(0, 40));
+  Problem p(2, 1, 3000, 1, uniform(0, 1), uniform(0, 40));
   const Rows keys{p.key[0].data(), 2};
   for (const Index count : {1, 3, 7, 3000}) {
     for (const int threads : {1, 3}) {
@@ -258,97 +121,63 @@ TEST(Plane, AgreesWithThePlainSumAtEverySize) {
     for (const Index keys : {1, 3, 7, 127, 128, 129, 500}) {
       for (const Index queries : {1, 3, 7, 127, 129}) {
         // A box of all, and boxes of few.
-        expect_accurate(problem(3, queries, keys, 2, uniform(0, 1), uniform(0, 1), 1 + keys % 3), queries,
-                        instructions);
-        expect_accurate(problem(4, queries, keys, 0.1, uniform(0, 1), uniform(0, 1)),
+        expect_accurate(kPlane, Problem(3, queries, keys, 2, uniform(0, 1), uniform(0, 1), 1 + keys % 3),
+                        queries, instructions);
+        expect_accurate(kPlane, Problem(4, queries, keys, 0.1, uniform(0, 1), uniform(0, 1)),
                         keys > 100 ? queries : 0, instructions);
       }
     }
     for (Index value_depth = 0; value_depth <= kPlaneMostValues; ++value_depth) {
-      expect_accurate(problem(5, 200, 1000, 0.1, uniform(0, 1), uniform(0, 1), value_depth), 200,
+      expect_accurate(kPlane, Problem(5, 200, 1000, 0.1, uniform(0, 1), uniform(0, 1), value_depth), 200,
                       instructions);
     }
   }
 }
 
 TEST(Plane, DenseUniformNormalAndClusteredKeys) {
-  expect_accurate(problem(6, 500, 20000, 0.03, uniform(0, 1), uniform(0, 1)), 500, "uniform");
-  expect_accurate(problem(7, 500, 20000, 0.2, normal(0, 0, 1), normal(0, 0, 1)), 500, "normal");
-  const Draw clusters = [](std::mt19937& random) {
-    static constexpr float kSize[] = {0.01f, 0.1f, 1};
-    const auto c = random() % 3;
-    return normal(static_cast<float>(5 * c), static_cast<float>(3 * c * c), kSize[c])(random);
-  };
-  expect_accurate(problem(8, 500, 20000, 0.3, clusters, clusters), 500, "clusters");
-  // Far from the origin against the bandwidth: coordinates are exact in double.
-  expect_accurate(problem(9, 200, 5000, 0.05, uniform(1000, 1001), uniform(1000, 1001)), 200, "offset");
+  test::expect_accurate_amid_dense_keys<2>(kPlane,
+                                           {.uniform = 0.03, .normal = 0.2, .clusters = 0.3, .offset = 0.05});
 }
 
 TEST(Plane, PointsOnTheBoxesBorders) {
   const Draw lattice = [](std::mt19937& random) {
     return Point{static_cast<float>(random() % 9), static_cast<float>(random() % 9)};
   };
-  expect_accurate(problem(10, 200, 2000, 1, lattice, lattice), 200, "borders");
+  expect_accurate(kPlane, Problem(10, 200, 2000, 1, lattice, lattice), 200, "borders");
   const Draw one = [](std::mt19937&) { return Point{0.5f, -3.25f}; };
-  expect_accurate(problem(11, 100, 3000, 0.7, one, one), 100, "duplicates");
+  expect_accurate(kPlane, Problem(11, 100, 3000, 0.7, one, one), 100, "duplicates");
 }
 
 TEST(Plane, AnswersNearKeysAndHandsBackFarRowsWithManyKeysInReach) {
-  Problem p = problem(12, 0, 20000, 0.1, uniform(0, 1), uniform(0, 1));
-  // From the middle of the square's right side outwards.
-  for (int i = 0; i <= 300; ++i) p.query.push_back({1 + 0.01f * static_cast<float>(i), 0.5f});
-  const Answer a = solve(p);
-  expect_accurate(p.task(), a, 0, "outwards");
-  for (Index i = 0; i <= 300; ++i) {
-    const double away = 0.1 * static_cast<double>(i);  // in bandwidths
-    EXPECT_TRUE(a.answered(i) || away >= 5) << away;
-  }
-  EXPECT_FALSE(a.answered(90));
+  test::expect_near_rows_answered<2>(kPlane, 20000, 0.1, 5);
 }
 
 TEST(Plane, SumsFarRowsWithFewKeysInReach) {
   for (const char* instructions : instruction_sets()) {
     const test::ForcedInstructionSet forced(instructions);
     for (const Index keys : {1, 2, 7, 127, 128, 129, 1500}) {
-      Problem p = problem(23, 0, keys, 0.1, uniform(0, 1), uniform(0, 1), 1 + keys % 3);
+      Problem p(23, 0, keys, 0.1, uniform(0, 1), uniform(0, 1), 1 + keys % 3);
       // On all sides, from within the expansion's reach to ten thousand bandwidths away.
       for (int i = 0; i < 40; ++i) {
         const double angle = 0.7 * i, radius = 0.5 * std::pow(10, 0.08 * i);
         p.query.push_back({static_cast<float>(0.5 + radius * std::cos(angle)),
                            static_cast<float>(0.5 + radius * std::sin(angle))});
       }
-      expect_accurate(p, 40, instructions);
+      expect_accurate(kPlane, p, 40, instructions);
     }
   }
 }
 
-TEST(Plane, FarRowsBetweenClustersSeeBoth) {
-  const Draw two = [](std::mt19937& random) {
-    return normal(random() % 2 == 0 ? -12.0f : 12.0f, 0, 0.5f)(random);
-  };
-  Problem p = problem(24, 200, 1500, 1, uniform(-0.5f, 0.5f), two);
-  expect_accurate(p, 200, "between");
-}
+TEST(Plane, FarRowsBetweenClustersSeeBoth) { test::expect_accurate_between_clusters<2>(kPlane, 12); }
 
 // Few keys beside very many: the bound must see the many, and a lone key must be answered.
 TEST(Plane, LoneKeysBesideAGreatMany) {
-  for (const float away : {2.0f, 3.5f, 4.5f, 5.5f, 6.5f, 8.0f, 9.5f, 12.0f, 100.0f}) {
-    Problem p = problem(13, 0, 60000, 1, normal(0, 0, 0.05f), normal(0, 0, 0.05f));
-    std::mt19937 random(14);
-    for (int i = 0; i < 3; ++i) p.key.push_back(normal(away, 0, 0.3f)(random));
-    p.draw_values(random);
-    for (float& v : p.value) v += 3;
-    for (int i = 0; i < 20; ++i) p.query.push_back(normal(away, 0, 0.5f)(random));
-    for (int i = 0; i < 20; ++i) p.query.push_back(normal(away / 2, 0, away / 4)(random));
-    const Answer a = solve(p);
-    expect_accurate(p.task(), a, 20, "lone");
-    for (Index i = 0; i < 20; ++i) EXPECT_TRUE(a.answered(i)) << away;
-  }
+  test::expect_accurate_at_lone_keys<2>(kPlane, 20, [](float) { return true; });
 }
 
 // Keys in boxes that are not visited count in the bound: here they are 5e-8 of the sum.
 TEST(Plane, AGreatManyJustBeyondTheWindow) {
-  Problem p = problem(
+  Problem p(
       22, 0, 600000, 1, uniform(0, 1),
       [](std::mt19937&) {
         return Point{0.99f, 0};
@@ -357,54 +186,25 @@ TEST(Plane, AGreatManyJustBeyondTheWindow) {
   p.key.push_back({0, 0});
   p.key.push_back({14.6f, 0});
   p.query.push_back({kReach + 1.01f, 0});
-  EXPECT_EQ(std::ssize(solve(p).far), 1);
+  EXPECT_EQ(std::ssize(solve(kPlane, p).far), 1);
   p.query[0][0] = kReach + 0.99f;  // the great many are in the window
-  const Answer a = solve(p);
+  const Answer a = solve(kPlane, p);
   EXPECT_TRUE(a.far.empty());
-  expect_accurate(p.task(), a, 1, "within");
-}
-
-bool same_bits(double a, double b) { return std::memcmp(&a, &b, sizeof(a)) == 0; }
-
-void expect_same_rows(const Answer& a, Index a_first, const Answer& b, Index b_first, Index rows,
-                      Index value_depth, const char* what) {
-  for (Index i = 0; i < rows; ++i) {
-    ASSERT_EQ(a.answered(a_first + i), b.answered(b_first + i)) << what << i;
-    ASSERT_TRUE(
-        same_bits(a.lse[static_cast<std::size_t>(a_first + i)], b.lse[static_cast<std::size_t>(b_first + i)]))
-        << what << i;
-    for (Index c = 0; c < value_depth; ++c) {
-      ASSERT_TRUE(same_bits(a.average[static_cast<std::size_t>((a_first + i) * value_depth + c)],
-                            b.average[static_cast<std::size_t>((b_first + i) * value_depth + c)]))
-          << what << i;
-    }
-  }
+  expect_accurate(kPlane, p, a, 1, "within");
 }
 
 TEST(Plane, ARowsBitsDependOnNoOtherQueryAndNoThread) {
   for (const char* instructions : instruction_sets()) {
     const test::ForcedInstructionSet forced(instructions);
-    Problem p = problem(15, 3000, 4000, 0.15, uniform(-2, 4), normal(1, 1, 0.7f), 2);
+    Problem p(15, 3000, 4000, 0.15, uniform(-2, 4), normal({1, 1}, 0.7f), 2);
     // Rows far from all but these are handed back, other far ones are summed.
     p.key.insert(p.key.end(), 2500, Point{-1.9f, 3.9f});
     std::mt19937 random(15);
     p.draw_values(random);
-    const Answer whole = solve(p);
+    const Answer whole = solve(kPlane, p);
     EXPECT_FALSE(whole.far.empty());
     EXPECT_LT(std::ssize(whole.far), 2000);
-    for (const int threads : {2, 5}) {
-      Problem other = p;
-      other.threads = threads;
-      expect_same_rows(whole, 0, solve(other), 0, 3000, 2, instructions);
-    }
-    for (Index i = 0; i < 3000; i += 61) {
-      Problem alone = p;
-      alone.query = {p.query[static_cast<std::size_t>(i)]};
-      expect_same_rows(whole, i, solve(alone), 0, 1, 2, instructions);
-    }
-    Problem some = p;
-    some.query.assign(p.query.begin() + 1000, p.query.begin() + 1777);
-    expect_same_rows(whole, 1000, solve(some), 0, 777, 2, instructions);
+    expect_independent_rows(kPlane, p, whole, 61, instructions);
   }
 }
 
@@ -414,15 +214,15 @@ TEST(Plane, BandsOfTallGridsOnSeveralThreads) {
     const float x = u(random);
     return Point{x, 200 * u(random)};
   };
-  Problem p = problem(16, 700, 3000, 0.5, tall, tall);
-  const Answer one = solve(p);
-  expect_accurate(p.task(), one, 600, "tall");
+  Problem p(16, 700, 3000, 0.5, tall, tall);
+  const Answer one = solve(kPlane, p);
+  expect_accurate(kPlane, p, one, 600, "tall");
   p.threads = 3;
-  expect_same_rows(one, 0, solve(p), 0, 700, 1, "tall");
+  expect_same_rows(one, 0, solve(kPlane, p), 0, 700, 1, "tall");
 }
 
 TEST(Plane, AnOutlierCostsNoHugeGrid) {
-  Problem p = problem(17, 300, 3000, 0.1, uniform(0, 1), uniform(0, 1));
+  Problem p(17, 300, 3000, 0.1, uniform(0, 1), uniform(0, 1));
   p.key.push_back({1e6f, -1e6f});
   p.key.push_back({-7e5f, 3e6f});
   std::mt19937 random(17);
@@ -430,71 +230,24 @@ TEST(Plane, AnOutlierCostsNoHugeGrid) {
   p.query.push_back({1e6f, -1e6f});
   p.query.push_back({3e5f, 0});
   p.query.push_back({1e30f, 1e38f});
-  const Answer a = solve(p);
+  const Answer a = solve(kPlane, p);
   EXPECT_EQ(a.far, (std::vector<Index>{302}));
-  expect_accurate(p.task(), a, 302, "outlier");
+  expect_accurate(kPlane, p, a, 302, "outlier");
   EXPECT_LT(plane_cost(p.task()).bytes, 10e6);
 }
 
-TEST(Plane, RowsMayBeStrided) {
-  const Problem p = problem(18, 100, 400, 0.3, uniform(0, 1), uniform(0, 1), 2);
-  const auto spread = [](const float* rows, Index count, Index width) {
-    std::vector<float> wide(static_cast<std::size_t>(count) * 5, std::numeric_limits<float>::quiet_NaN());
-    for (Index i = 0; i < count; ++i) std::copy_n(rows + i * width, width, wide.data() + 5 * i);
-    return wide;
-  };
-  Task t = p.task();
-  const auto query = spread(t.query.data, 100, 2), key = spread(t.key.data, 400, 2),
-             value = spread(t.value.data, 400, 2);
-  const Answer dense = solve(t);
-  t.query = {query.data(), 5};
-  t.key = {key.data(), 5};
-  t.value = {value.data(), 5};
-  expect_same_rows(dense, 0, solve(t), 0, 100, 2, "strided");
-}
+TEST(Plane, RowsMayBeStrided) { test::expect_strides_followed<2>(kPlane); }
 
-TEST(Plane, NoKeysNoQueries) {
-  Problem p = problem(19, 5, 0, 1, uniform(0, 1), uniform(0, 1), 2);
-  const Answer none = solve(p);
-  EXPECT_TRUE(none.far.empty());
-  for (const double x : none.lse) EXPECT_EQ(x, -std::numeric_limits<double>::infinity());
-  for (const double x : none.average) EXPECT_EQ(x, 0);
-  plane_cost(p.task());
-  p = problem(19, 0, 5, 1, uniform(0, 1), uniform(0, 1));
-  EXPECT_TRUE(solve(p).far.empty());
-  plane_cost(p.task());
-}
+TEST(Plane, NoKeysNoQueries) { test::expect_nothing_of_nothing<2>(kPlane); }
 
-TEST(Plane, HandsEverythingBackThatIsNotItsOwn) {
-  const Problem p = problem(20, 4, 50, 1, uniform(0, 1), uniform(0, 1), 9);
-  const auto refuses = [](const Task& t, const char* what) {
-    EXPECT_FALSE(plane_cost(t).possible) << what;
-    EXPECT_EQ(solve(t).far, (std::vector<Index>{0, 1, 2, 3})) << what;
-  };
-  refuses(p.task(), "nine value columns");
-  Task t = p.task();
-  t.value_depth = 1;
-  EXPECT_TRUE(plane_cost(t).possible);
-  EXPECT_TRUE(solve(t).far.empty());
-  Task other = t;
-  other.kernel = Kernel::laplace;
-  refuses(other, "Laplace");
-  other = t;
-  other.depth = 1;
-  refuses(other, "one dimension");
-  other = t;
-  other.bandwidth = 1e-12;
-  refuses(other, "too many boxes an axis");
-  other.bandwidth = 1e-310;
-  refuses(other, "a bandwidth without an inverse");
-}
+TEST(Plane, HandsEverythingBackThatIsNotItsOwn) { test::expect_other_tasks_handed_back<2>(kPlane, 1e-12); }
 
 TEST(Plane, RefusesTheMemoryOfSparseKeysAndCostGrowsWithBoxes) {
   // 64 MB hold 27,777 boxes of two columns.
-  const Problem p = problem(21, 4, 40000, 1e-4, uniform(0, 1), uniform(0, 1));
+  const Problem p(21, 4, 40000, 1e-4, uniform(0, 1), uniform(0, 1));
   const PlaneCost sparse = plane_cost(p.task());
   EXPECT_FALSE(sparse.possible);
-  EXPECT_EQ(std::ssize(solve(p).far), 4);
+  EXPECT_EQ(std::ssize(solve(kPlane, p).far), 4);
   Task dense = p.task();
   dense.bandwidth = 0.1;
   const PlaneCost cost = plane_cost(dense);
@@ -504,7 +257,7 @@ TEST(Plane, RefusesTheMemoryOfSparseKeysAndCostGrowsWithBoxes) {
   // Bandwidths as large as they come: one box.
   dense.bandwidth = 1e300;
   EXPECT_NEAR(plane_cost(dense).boxes, 1, 0.1);
-  const Answer a = solve(dense);
+  const Answer a = solve(kPlane, dense);
   for (const double lse : a.lse) EXPECT_NEAR(lse, std::log(40000.0), 1e-9);
 }
 
