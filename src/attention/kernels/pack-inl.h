@@ -138,6 +138,38 @@ HWY_INLINE void TransposeSquare(const double* rows, Index stride, Each&& each) {
   each(0, hn::InterleaveLower(d, r0, r1));
   each(1, hn::InterleaveUpper(d, r0, r1));
 }
+#if HWY_TARGET <= HWY_AVX2 && HWY_ARCH_X86
+// float16 by halves of words, which conversion then takes as they are: narrowing words first costs two
+// shuffles a column.
+template <class Each>
+HWY_INLINE void TransposeSquare(const float16* rows, Index stride, Each&& each) {
+  const Tag<float> d;
+  const hn::Rebind<std::uint16_t, Tag<float>> d16;
+  const hn::Repartition<std::uint32_t, decltype(d16)> d32;
+  const hn::Repartition<std::uint64_t, decltype(d16)> d64;
+  const auto row = [&](Index r) { return LoadBlocks(d16, rows + r * stride, 8 * stride); };
+  const auto pairs = [&](Index r, auto upper) {
+    const auto x = row(r), y = row(r + 1);
+    return hn::BitCast(d32, upper() ? hn::InterleaveUpper(d16, x, y) : hn::InterleaveLower(d16, x, y));
+  };
+  const auto four_columns = [&](Index first, auto upper) {
+    const auto a = pairs(0, upper), b = pairs(2, upper), c = pairs(4, upper), e = pairs(6, upper);
+    const auto ab = hn::BitCast(d64, hn::InterleaveLower(d32, a, b));
+    const auto ab2 = hn::BitCast(d64, hn::InterleaveUpper(d32, a, b));
+    const auto ce = hn::BitCast(d64, hn::InterleaveLower(d32, c, e));
+    const auto ce2 = hn::BitCast(d64, hn::InterleaveUpper(d32, c, e));
+    const auto emit = [&](Index i, auto column) {
+      each(first + i, hn::PromoteTo(d, hn::BitCast(hn::Rebind<hwy::float16_t, Tag<float>>(), column)));
+    };
+    emit(0, hn::InterleaveLower(d64, ab, ce));
+    emit(1, hn::InterleaveUpper(d64, ab, ce));
+    emit(2, hn::InterleaveLower(d64, ab2, ce2));
+    emit(3, hn::InterleaveUpper(d64, ab2, ce2));
+  };
+  four_columns(0, std::false_type());
+  four_columns(4, std::true_type());
+}
+#endif
 template <class Stored, class Each>
 HWY_INLINE void TransposeSquare(const Stored* rows, Index stride, Each&& each) {
   TransposeWords(rows, stride, [&](Index i, auto words) {
