@@ -41,14 +41,9 @@ struct ForwardRun {
   const KeyPages* pages;
 
   Lowered lowered = lower<Real>(options, g);
-  /// bfloat16 that the CPU multiplies: the rows' own bits, two columns a word.
-  bool halves = std::is_same_v<T, bfloat16> && multiplies_bfloat16() && lowered.pair == Pair::dot &&
-                lowered.depth > 0 && lowered.depth % 2 == 0 &&
-                RowMap(options, g, RowMap::Side::query).identity() &&
-                RowMap(options, g, RowMap::Side::key).identity();
-  Index depth = halves ? lowered.depth / 2 : lowered.depth;  ///< of the rows that the kernels get
   TermArrays<Real> arrays{options, g, lowered, plan};
-  PreparedRows<T> rows{query, key, options, g, plan, depth, halves};
+  bool dots_halves = std::is_same_v<T, bfloat16> && lowered.pair == Pair::dot && multiplies_bfloat16();
+  PreparedRows<T> rows{query, key, options, g, plan, dots_halves};
   Index top = options.want.top;
   bool entropy = !result.entropy.empty(), largest = !result.largest.empty();
   bool with_terms = arrays.needed() || entropy || largest;
@@ -56,7 +51,7 @@ struct ForwardRun {
   bool moment = !result.second_moment.empty(), position = !result.position.empty();
   PreparedValues<T> values{value, g, plan, rows, moment, position};
   Index width = values.width();
-  bool rounded = halves && options.round_weights && !values.narrow() && !values.extended();
+  bool rounded = rows.halves() && options.round_weights && !values.narrow() && !values.extended();
 
   Index sequences = plan.sequence_count();
   Index most_queries = longest(&Sequence::queries), most_keys = longest(&Sequence::keys);
@@ -76,7 +71,7 @@ struct ForwardRun {
   // Workspace: per worker.
   Real* scratch = nullptr;
   Index scratch_size = static_cast<Index>(
-      forward_scratch<Real>(width, values.narrow(), stream ? std::max<Index>(depth, 1) : 0));
+      forward_scratch<Real>(width, values.narrow(), stream ? std::max<Index>(rows.depth(), 1) : 0));
   Index* visited = nullptr;  // [threads][kCacheLine]
   // States: one per worker, or with `split` one per task and chunk.
   struct State {
@@ -160,7 +155,7 @@ struct ForwardRun {
     const Index key_head = at.h / g.group();
     const HeadRows<Real> queries = rows.queries(at.number, at.h);
     ForwardTask<Real> t;
-    t.pair = halves ? Pair::dot_halves : lowered.pair;
+    t.pair = rows.halves() ? Pair::dot_halves : lowered.pair;
     t.factor = static_cast<Real>(lowered.task_factor());
     std::array<Terms<Real>, kGroup> terms;
     if (with_terms) {
@@ -189,7 +184,7 @@ struct ForwardRun {
       t.key_rows = rows_of_page(pages->key[page], head, g.key_depth);
       t.value_rows = rows_of_page(pages->value[page], head, g.value_depth);
     }
-    t.depth = depth;
+    t.depth = rows.depth();
     t.mask = &plan;
     t.sequence = at.number;
     t.head = at.h;
@@ -399,7 +394,7 @@ struct ForwardRun {
   void spread_non_finite(Index number, Index h) {
     const Sequence s = plan.sequence(number);
     const HeadRows<T> raw = values.raw(number, h);
-    std::vector<Real> key_row(static_cast<std::size_t>(depth));
+    std::vector<Real> key_row(static_cast<std::size_t>(rows.depth()));
     for (Index j = 0; j < s.keys; ++j) {
       const T* row = raw.data + j * raw.stride;
       const auto finite = [](T x) { return std::isfinite(static_cast<Real>(x)); };

@@ -3,12 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
-#include <cstdint>
 #include <limits>
 #include <type_traits>
 
+#include "attention/kernels/backward_rows.h"
 #include "attention/row_map.h"
 
 namespace kith {
@@ -125,21 +124,19 @@ double parameter_gradient(const AttentionOptions& options, double d_factor) {
 
 template <class T>
 bool all_finite(HeadRows<T> from, Index rows, Index depth) {
-  // In whole numbers, which may be combined in any order and so in vectors: an exponent of all ones.
-  using Bits = std::conditional_t<sizeof(T) == 8, std::int64_t,
-                                  std::conditional_t<sizeof(T) == 4, std::int32_t, std::int16_t>>;
-  constexpr auto kInfinity = std::bit_cast<Bits>(static_cast<T>(std::numeric_limits<float>::infinity()));
-  constexpr Bits kMagnitude = std::numeric_limits<Bits>::max();
-  for (Index i = 0; i < rows; ++i) {
-    const T* row = from.data + i * from.stride;
-    Bits defect = 0;
-    for (Index c = 0; c < depth; ++c) {
-      const auto magnitude = static_cast<Bits>(std::bit_cast<Bits>(row[c]) & kMagnitude);
-      defect = static_cast<Bits>(defect | (magnitude >= kInfinity ? 1 : 0));
+  if constexpr (std::is_same_v<T, compute_t<T>>) {
+    return kernels::rows_finite<T>(from.data, from.stride, rows, depth);
+  } else {
+    // In whole numbers, which may be combined in any order and so in vectors: an exponent of all ones.
+    constexpr auto kInfinity = static_cast<T>(std::numeric_limits<float>::infinity()).bits;
+    for (Index i = 0; i < rows; ++i) {
+      const T* row = from.data + i * from.stride;
+      bool finite = true;
+      for (Index c = 0; c < depth; ++c) finite &= (row[c].bits & kInfinity) != kInfinity;
+      if (!finite) return false;
     }
-    if (defect != 0) return false;
+    return true;
   }
-  return true;
 }
 
 template <class T>

@@ -31,11 +31,26 @@ class MappedRows {
   const RowMap& map() const { return map_; }
   bool identity() const { return identity_; }  ///< of the map: gradients need no way back
   bool in_place() const { return std::is_same_v<T, Real> && identity_; }
-  /// bfloat16: whether rows of an even depth are words of two columns where they lie.
-  bool aligned_words() const {
+  Index depth() const { return depth_; }  ///< of the rows below
+  /// For bfloat16 of an even depth that nothing maps: from now on rows are words of two columns, as they are
+  /// stored.
+  void keep_halves() {
+    depth_ /= 2;
+    halves_ = true;
+  }
+  /// Whether the kernels can read the caller's rows themselves, converting them on their way.
+  bool readable() const {
     const auto even = [](Index x) { return x % 2 == 0; };
-    return reinterpret_cast<std::uintptr_t>(rows_.data) % alignof(float) == 0 && even(rows_.stride[0]) &&
-           even(rows_.stride[1]) && even(rows_.stride[2]);
+    return identity_ &&
+           (!halves_ || (reinterpret_cast<std::uintptr_t>(rows_.data) % alignof(float) == 0 &&
+                         even(rows_.stride[0]) && even(rows_.stride[1]) && even(rows_.stride[2])));
+  }
+  /// From row j on, where readable().
+  kernels::StoredRows stored(const Sequence& s, Index h, Index j) const {
+    const HeadRows<T> from = raw(s, h);
+    const T* row = from.data + j * from.stride;
+    if (halves_) return {row, from.stride / 2, dtype_of<Real>()};
+    return {row, from.stride, dtype_of<T>()};
   }
 
   /// As the caller gave them, of head h of a sequence.
@@ -51,18 +66,16 @@ class MappedRows {
   }
   HeadRows<Real> apply(const Sequence& s, Index h, Real* memory) const {
     const Index rows = side_ == RowMap::Side::query ? s.queries : s.keys;
-    if (!in_place()) map_.apply(raw(s, h).data, raw(s, h).stride, s, rows, memory, depth_);
-    return at(s, h, memory);
-  }
-  /// Instead of apply: the rows' own bits, [rows][depth / 2] words.
-  HeadRows<Real> copy_words(const Sequence& s, Index h, Real* memory) const {
-    const Index rows = side_ == RowMap::Side::query ? s.queries : s.keys, words = depth_ / 2;
     const HeadRows<T> from = raw(s, h);
-    for (Index i = 0; i < rows; ++i) {
-      std::memcpy(memory + i * words, from.data + i * from.stride,
-                  static_cast<std::size_t>(depth_) * sizeof(T));
+    if (halves_) {
+      for (Index i = 0; i < rows; ++i) {
+        std::memcpy(memory + i * depth_, from.data + i * from.stride,
+                    static_cast<std::size_t>(depth_) * sizeof(Real));
+      }
+    } else if (!in_place()) {
+      map_.apply(from.data, from.stride, s, rows, memory, depth_);
     }
-    return {memory, words};
+    return at(s, h, memory);
   }
 
  private:
@@ -70,7 +83,7 @@ class MappedRows {
   RowMap::Side side_;
   RowMap map_;
   Index depth_;
-  bool identity_;
+  bool identity_, halves_ = false;
 };
 
 /// Queries and packed keys of all heads at once, for the passes that go over keys again and again.
@@ -79,23 +92,32 @@ class PreparedRows {
  public:
   using Real = compute_t<T>;
 
-  /// `halves`: rows stay bfloat16, two columns a word, and `depth` counts words. Nothing maps them then.
+  /// `dots_halves`: rows that nothing maps may stay bfloat16, two columns a word, where depth() then counts
+  /// words.
   PreparedRows(const View<const T, 4>& query, const View<const T, 4>& key, const AttentionOptions& options,
-               const Geometry& g, const MaskPlan& plan, Index depth, bool halves = false)
+               const Geometry& g, const MaskPlan& plan, bool dots_halves = false)
       : query_view_(query),
         query_(query, options, g, RowMap::Side::query),
         key_(key, options, g, RowMap::Side::key),
         g_(g),
         plan_(plan),
-        depth_(depth),
-        halves_(halves),
+        halves_(dots_halves && query_.identity() && key_.identity() && g.depth > 0 && g.depth % 2 == 0),
         ragged_(!options.mask.ragged.empty()),
-        tiles_(kernels::tile_count<Real>(g.keys) + (ragged_ ? plan.sequence_count() : 0)) {}
+        tiles_(kernels::tile_count<Real>(g.keys) + (ragged_ ? plan.sequence_count() : 0)) {
+    if (halves_) {
+      query_.keep_halves();
+      key_.keep_halves();
+    }
+    depth_ = query_.depth();
+  }
+
+  bool halves() const { return halves_; }
+  Index depth() const { return depth_; }  ///< of the rows that the kernels get
 
   /// `packed`: the keys will be asked for as tiles, else as rows.
   void divide(Divider& memory, bool packed = true) {
     if (!query_.in_place()) query_rows_ = memory.take<Real>(g_.batch * g_.heads * g_.queries * depth_);
-    if (packed ? !key_.in_place() : !stays()) {
+    if (packed ? !key_.in_place() : !key_.readable()) {
       key_rows_ = memory.take<Real>(g_.batch * g_.key_heads * g_.keys * depth_);
     }
     packed_ = packed;
@@ -105,14 +127,14 @@ class PreparedRows {
   void prepare(int threads) const {
     parallel_for(threads, plan_.sequence_count() * g_.heads, [&](Index i) {
       const Sequence& s = plan_.sequence(i / g_.heads);
-      take(query_, s, i % g_.heads, query_memory(s, i % g_.heads));
+      query_.apply(s, i % g_.heads, query_memory(s, i % g_.heads));
     });
-    if (!packed_ && stays()) return;
+    if (!packed_ && key_.readable()) return;
     const Index heads = plan_.sequence_count() * g_.key_heads;
     if (!packed_ || !key_.in_place()) {
       parallel_for(threads, heads, [&](Index i) {
         const Sequence& s = plan_.sequence(i / g_.key_heads);
-        take(key_, s, i % g_.key_heads, key_memory(s, i % g_.key_heads));
+        key_.apply(s, i % g_.key_heads, key_memory(s, i % g_.key_heads));
       });
     }
     if (!packed_) return;
@@ -124,7 +146,7 @@ class PreparedRows {
       const Sequence& s = plan_.sequence(number);
       const Index tiles_here = kernels::tile_count<Real>(s.keys), first = i % parts * kPart;
       if (first >= tiles_here) return;
-      const HeadRows<Real> rows = key_rows(s, h);
+      const HeadRows<Real> rows = key_.at(s, h, key_memory(s, h));
       kernels::pack_tiles<Real>(rows.data, rows.stride, s.keys, depth_, first,
                                 std::min(tiles_here, first + kPart), tiles(key_tiles_, number, h, depth_));
     });
@@ -132,17 +154,14 @@ class PreparedRows {
 
   HeadRows<Real> queries(Index number, Index h) const {
     const Sequence& s = plan_.sequence(number);
-    if (halves_) return {query_memory(s, h), depth_};
     return query_.at(s, h, query_memory(s, h));
   }
   const Real* keys(Index number, Index h) const { return tiles(key_tiles_, number, h, depth_); }
   /// Not packed, from key j on: where the caller has them, in their own type, unless they are mapped.
   kernels::StoredRows stored_keys(Index number, Index h, Index j) const {
     const Sequence& s = plan_.sequence(number);
-    if (!stays()) return {key_memory(s, h) + j * depth_, depth_, dtype_of<Real>()};
-    const HeadRows<T> raw = key_.raw(s, h);
-    if (halves_) return {raw.data + j * raw.stride, raw.stride / 2, dtype_of<Real>()};
-    return {raw.data + j * raw.stride, raw.stride, dtype_of<T>()};
+    if (key_.readable()) return key_.stored(s, h, j);
+    return {key_memory(s, h) + j * depth_, depth_, dtype_of<Real>()};
   }
 
   /// A key's numbers as the kernels see them.
@@ -179,15 +198,6 @@ class PreparedRows {
   }
 
  private:
-  /// Keys that are not packed: read where the caller has them.
-  bool stays() const { return key_.identity() && (!halves_ || key_.aligned_words()); }
-  HeadRows<Real> key_rows(const Sequence& s, Index h) const {
-    if (halves_) return {key_memory(s, h), depth_};
-    return key_.at(s, h, key_memory(s, h));
-  }
-  HeadRows<Real> take(const MappedRows<T>& side, const Sequence& s, Index h, Real* memory) const {
-    return halves_ ? side.copy_words(s, h, memory) : side.apply(s, h, memory);
-  }
   Real* memory_of(Real* all, Index heads, Index rows, Index b, Index h, Index first) const {
     return all == nullptr ? nullptr : all + ((b * heads + h) * rows + first) * depth_;
   }
@@ -202,7 +212,7 @@ class PreparedRows {
   MappedRows<T> query_, key_;
   const Geometry& g_;
   const MaskPlan& plan_;
-  Index depth_;
+  Index depth_ = 0;
   bool halves_, ragged_, packed_ = true;
   Index tiles_;                 // of a head
   Real* query_rows_ = nullptr;  // [B Hq][N][depth], unless in place

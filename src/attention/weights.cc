@@ -32,7 +32,7 @@ struct WeightsRun {
   Lowered lowered = lower<Real>(options, g);
   MaskPlan plan{options.mask, g.batch, g.queries, g.keys};
   TermArrays<Real> arrays{options, g, lowered, plan};
-  PreparedRows<T> rows{query, key, options, g, plan, lowered.depth};
+  PreparedRows<T> rows{query, key, options, g, plan};
   Index key_blocks = (most_keys() + kKeyBlock - 1) / kKeyBlock;
 
   Real* scratch = nullptr;  // per worker

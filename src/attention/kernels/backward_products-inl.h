@@ -88,20 +88,7 @@ HWY_INLINE void AddKeys(const KeySpan<Real>* spans, Index span_count, Index colu
       }
     }
   }
-  if (add) {
-    HWY_UNROLL(6)
-    for (Index r = 0; r < R; ++r) {
-      HWY_UNROLL(4)
-      for (Index v = 0; v < V; ++v) {
-        acc[r][v] = hn::Add(hn::LoadU(d, out + r * out_stride + v * kStep), acc[r][v]);
-      }
-    }
-  }
-  HWY_UNROLL(6)
-  for (Index r = 0; r < R; ++r) {
-    HWY_UNROLL(4)
-    for (Index v = 0; v < V; ++v) hn::StoreU(acc[r][v], d, out + r * out_stride + v * kStep);
-  }
+  WriteSums<Real>(acc, add, out, out_stride);
 }
 
 // The same for all columns, `width` of them, a multiple of the vector.

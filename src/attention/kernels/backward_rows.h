@@ -1,4 +1,4 @@
-// What the backward pass does once per row, around the kernels: in vectors, since at a few hundred rows plain
+// What is done once per row, around the kernels: in vectors, since at a few hundred rows plain
 // loops over them would take as long as the pairs do.
 #pragma once
 

@@ -14,7 +14,7 @@ constexpr Index kDifferenceRows = 32;    // of so many queries
 /// In numbers; each part is a multiple of kMaxLanes.
 struct BackwardScratch {
   static constexpr Index kWeights = kBackwardQueries * kMaxTileKeys;  ///< P of a block against a tile
-  static constexpr Index kSpill = Index{2} * 8 * kMaxTileKeys;               ///< x and logits of a tile's rows
+  static constexpr Index kSpill = Index{2} * 8 * kMaxTileKeys;        ///< x and logits of a tile's rows
   static constexpr Index kColumns = kDifferenceColumns * kDifferenceRows * kMaxLanes;
   static constexpr Index kSlopes = kBackwardQueries * kDirectKeys;  ///< dX
   static constexpr Index kTotal = kWeights + kSpill + kColumns + kSlopes;

@@ -273,20 +273,7 @@ HWY_NOINLINE void AddOuterBlock(const Real* left, Index left_stride, const Real*
   AddOuterRows<Real, C, 0, 3>(left, left_stride, right, at[2], at[3], acc);
   AddOuterRows<Real, C, 1, 3>(left, left_stride, right, at[3], at[4], acc);
   AddOuterRows<Real, C, 2, 3>(left, left_stride, right, at[4], at[5], acc);
-  if (add) {
-    HWY_UNROLL(8)
-    for (Index c = 0; c < C; ++c) {
-      HWY_UNROLL(3)
-      for (Index v = 0; v < kVectors; ++v) {
-        acc[c][v] = hn::Add(hn::Load(d, tile + c * kKeys + v * kStep), acc[c][v]);
-      }
-    }
-  }
-  HWY_UNROLL(8)
-  for (Index c = 0; c < C; ++c) {
-    HWY_UNROLL(3)
-    for (Index v = 0; v < kVectors; ++v) hn::Store(acc[c][v], d, tile + c * kKeys + v * kStep);
-  }
+  WriteSums<Real>(acc, add, tile, kKeys);
 }
 
 /// tile[columns][keys] = (or +=) sum over the stages' rows of left[row][column] * right[row][keys].

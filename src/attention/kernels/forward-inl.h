@@ -87,19 +87,21 @@ HWY_INLINE void TermLogits(const ForwardTask<Real>& task, const Rows<Real>& s, I
 template <class Real, Pair kPair, Index R, Index V>
 HWY_INLINE void PairSums(const ForwardTask<Real>& task, const Rows<Real>& s, Index row,
                          const KeyTile<Real>& tile, Vec<Real> (&acc)[R][V]) {
-  const Tag<Real> d;
   const Real* query = task.query + row * task.query_stride;
-  if (kIsDot<kPair> && V == kVectors && tile.keys == nullptr) {
-    DotStored<Real, kPair == Pair::dot_halves ? kPair : Pair::dot, R>(task, query, tile.first_key, s.spill);
-    HWY_UNROLL(8)
-    for (Index r = 0; r < R; ++r) {
-      for (Index v = 0; v < V; ++v) {
-        acc[r][v] = hn::Load(d, s.spill + r * kTileKeys<Real> + v * kLanes<Real>);
+  if constexpr (kIsDot<kPair> && V == kVectors) {
+    if (tile.keys == nullptr) {
+      const Tag<Real> d;
+      DotStored<Real, kPair, R>(task, query, tile.first_key, s.spill);
+      HWY_UNROLL(8)
+      for (Index r = 0; r < R; ++r) {
+        for (Index v = 0; v < V; ++v) {
+          acc[r][v] = hn::Load(d, s.spill + r * kTileKeys<Real> + v * kLanes<Real>);
+        }
       }
+      return;
     }
-  } else {
-    Accumulate<Real, kPair, R>(query, task.query_stride, tile.keys, task.depth, task.coefficient, acc);
   }
+  Accumulate<Real, kPair, R>(query, task.query_stride, tile.keys, task.depth, task.coefficient, acc);
 }
 
 // The same with terms, to memory, [R][tile]; zeros in the other vectors.
@@ -376,13 +378,16 @@ void AddGroupValues(const ForwardTask<Real>& task, const Rows<Real>& s, Index gr
     const Index first = span.first, last = std::min(span.last, task.key_end);
     if (first >= last) continue;
     Real* out = s.out + (group + r) * s.out_stride;
-    if (kPair == Pair::dot_halves && task.rounded) {
-      const Index word = first / 2;
-      AddWeightedRows<Real, kPair == Pair::dot_halves ? kPair : Pair::dot>(
-          s.weights + r * kKeyBlock + (word - block / 2), kKeyBlock, rows,
-          task.value + word * task.value_stride, task.value_stride, (last + 1) / 2 - word, width, out,
-          s.out_stride);
-    } else if (task.key_tiles == nullptr) {
+    if constexpr (kPair == Pair::dot_halves) {
+      if (task.rounded) {
+        const Index word = first / 2;
+        AddWeightedRows<Real, kPair>(s.weights + r * kKeyBlock + (word - block / 2), kKeyBlock, rows,
+                                     task.value + word * task.value_stride, task.value_stride,
+                                     (last + 1) / 2 - word, width, out, s.out_stride);
+        continue;
+      }
+    }
+    if (task.key_tiles == nullptr) {
       AddStoredValues(task, s, {s.weights + r * kKeyBlock + (first - block), rows, out}, first, last);
     } else {
       AddWeightedRows(s.weights + r * kKeyBlock + (first - block), kKeyBlock, rows,

@@ -158,12 +158,7 @@ HWY_INLINE bool AddStoredBlock(const Real* HWY_RESTRICT weights, const Stored* H
     for (Index v = 0; v < V; ++v) defect = hn::Add(defect, hn::Sub(acc[r][v], acc[r][v]));
   }
   if (!hn::AllTrue(d, hn::Eq(defect, hn::Zero(d)))) return false;
-  for (Index r = 0; r < R; ++r) {
-    for (Index v = 0; v < V; ++v) {
-      Real* at = out + r * out_stride + v * kLanes<Real>;
-      hn::StoreU(hn::Add(hn::LoadU(d, at), acc[r][v]), d, at);
-    }
-  }
+  WriteSums<Real>(acc, true, out, out_stride);
   return true;
 }
 

@@ -228,22 +228,18 @@ HWY_INLINE void AddDots(const Real* HWY_RESTRICT rows, Index stride, const Real*
 /// x - *y. On Zen 4 subtractions that share a register with *y in all lanes ran beside FMAs at three quarters
 /// of the speed of those that broadcast it from memory, which is as fast as FMAs alone; compilers prefer the
 /// register.
-HWY_INLINE Vec<float> MinusBroadcast(Vec<float> x, const float* y) {
+template <class Real>
+HWY_INLINE Vec<Real> MinusBroadcast(Vec<Real> x, const Real* y) {
 #if HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86
-  Vec<float> difference;
-  __asm__("vsubps %2%{1to16%}, %1, %0" : "=v"(difference.raw) : "v"(x.raw), "m"(*y));
+  Vec<Real> difference;
+  if constexpr (std::is_same_v<Real, float>) {
+    __asm__("vsubps %2%{1to16%}, %1, %0" : "=v"(difference.raw) : "v"(x.raw), "m"(*y));
+  } else {
+    __asm__("vsubpd %2%{1to8%}, %1, %0" : "=v"(difference.raw) : "v"(x.raw), "m"(*y));
+  }
   return difference;
 #else
-  return hn::Sub(x, hn::Set(Tag<float>(), *y));
-#endif
-}
-HWY_INLINE Vec<double> MinusBroadcast(Vec<double> x, const double* y) {
-#if HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86
-  Vec<double> difference;
-  __asm__("vsubpd %2%{1to8%}, %1, %0" : "=v"(difference.raw) : "v"(x.raw), "m"(*y));
-  return difference;
-#else
-  return hn::Sub(x, hn::Set(Tag<double>(), *y));
+  return hn::Sub(x, hn::Set(Tag<Real>(), *y));
 #endif
 }
 
@@ -295,6 +291,21 @@ HWY_INLINE void Accumulate(const Real* HWY_RESTRICT query, Index stride, const R
   }
 }
 
+// out[r][v] = acc[r][v], or +=: sums begin at zero and meet memory at their end, so that no multiply-add
+// waits for it.
+template <class Real, Index R, Index V>
+HWY_INLINE void WriteSums(const Vec<Real> (&acc)[R][V], bool add, Real* HWY_RESTRICT out, Index out_stride) {
+  const Tag<Real> d;
+  HWY_UNROLL(8)
+  for (Index r = 0; r < R; ++r) {
+    HWY_UNROLL(8)
+    for (Index v = 0; v < V; ++v) {
+      Real* at = out + r * out_stride + v * kLanes<Real>;
+      hn::StoreU(add ? hn::Add(hn::LoadU(d, at), acc[r][v]) : acc[r][v], d, at);
+    }
+  }
+}
+
 // out[R][V vectors] += sum over j of w(r, j) * rows[j][V vectors], with w(r, j) at weights[r * row_step + j *
 // step]. Of halves: j counts words.
 template <class Real, Index R, Index V, Pair kPair = Pair::dot>
@@ -319,14 +330,7 @@ HWY_INLINE void AddWeightedBlock(const Real* HWY_RESTRICT weights, Index row_ste
       for (Index v = 0; v < V; ++v) acc[r][v] = AddProduct<kPair>(w, row[v], acc[r][v]);
     }
   }
-  HWY_UNROLL(8)
-  for (Index r = 0; r < R; ++r) {
-    HWY_UNROLL(4)
-    for (Index v = 0; v < V; ++v) {
-      Real* at = out + r * out_stride + v * kLanes<Real>;
-      hn::StoreU(hn::Add(hn::LoadU(d, at), acc[r][v]), d, at);
-    }
-  }
+  WriteSums<Real>(acc, true, out, out_stride);
 }
 
 // The same for `width` columns, a multiple of the vector.

@@ -14,8 +14,8 @@
 
 #include <algorithm>
 #include <cfloat>
-#include <cstdint>
 
+#include "attention/kernels/exp2_table.h"
 #include "attention/kernels/tile-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -28,41 +28,28 @@ struct Weigher {
   const Tag<float> d;
   const Vec<float> factor, cut;
 #if HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86
-  static constexpr bool kTable = true;
   // Steps of 1/32: on +-1/64 a parabola through (0, 1) has a relative error of 5.3e-8. The least significant
   // bits of a sum with `magic` are the step's number, above them the whole exponent.
   static constexpr float kMagic = 393216.0F;
-  Vec<float> low, high;
+  hn::Vec<hn::RebindToUnsigned<Tag<float>>> low, high;
   explicit Weigher(float scale)
       : factor(hn::Set(d, scale)),
         cut(hn::Set(d, std::min(-100 / scale, FLT_MAX))),
-        low(hn::Load(d, Table())),
-        high(hn::Load(d, Table() + 16)) {}
+        low(hn::Load(hn::RebindToUnsigned<Tag<float>>(), kExp2Table)),
+        high(hn::Load(hn::RebindToUnsigned<Tag<float>>(), kExp2Table + 16)) {}
 
-  // The bits of 2^(i/32) less i << 18: what shifting a sum with `magic` into the exponent's place leaves
-  // there of the step's number.
-  static const float* Table() {
-    alignas(64) static constexpr std::uint32_t kBits[32] = {
-        0x3f800000, 0x3f7ecd87, 0x3f7daac3, 0x3f7c980f, 0x3f7b95c2, 0x3f7aa43a, 0x3f79c3d3, 0x3f78f4f0,
-        0x3f7837f0, 0x3f778d3a, 0x3f76f532, 0x3f767043, 0x3f75fed7, 0x3f75a15b, 0x3f75583f, 0x3f7523f6,
-        0x3f7504f3, 0x3f74fbaf, 0x3f7508a4, 0x3f752c4d, 0x3f75672a, 0x3f75b9be, 0x3f76248c, 0x3f76a81e,
-        0x3f7744fd, 0x3f77fbb8, 0x3f78ccdf, 0x3f79b907, 0x3f7ac0c7, 0x3f7be4ba, 0x3f7d257d, 0x3f7e83b3};
-    return reinterpret_cast<const float*>(kBits);
-  }
   HWY_INLINE Vec<float> power(Vec<float> shifted) const {
     const hn::RebindToUnsigned<Tag<float>> du;
     const auto bits = hn::BitCast(du, shifted);
     // Highway has no look-up in two vectors.
-    const Vec<float> step{
-        _mm512_permutex2var_ps(low.raw, hn::BitCast(hn::RebindToSigned<Tag<float>>(), bits).raw, high.raw)};
-    return hn::BitCast(d, hn::Add(hn::BitCast(du, step), hn::ShiftLeft<18>(bits)));
+    const hn::Vec<decltype(du)> step{_mm512_permutex2var_epi32(low.raw, bits.raw, high.raw)};
+    return hn::BitCast(d, hn::Add(step, hn::ShiftLeft<18>(bits)));
   }
   HWY_INLINE Vec<float> polynomial(Vec<float> f) const {
     const Vec<float> p = hn::MulAdd(hn::Set(d, 0.24022651F), f, hn::Set(d, 0.69315734F));
     return hn::MulAdd(p, f, hn::Set(d, 1.0F));
   }
 #else
-  static constexpr bool kTable = false;
   static constexpr float kMagic = 12582912.0F + 127;
   explicit Weigher(float scale)
       : factor(hn::Set(d, scale)), cut(hn::Set(d, std::min(-100 / scale, FLT_MAX))) {}

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 
+#include "attention/kernels/exp2_table.h"
 #include "attention/points/kernels/skip_kernels.h"
 #include "hwy/highway.h"
 
@@ -37,17 +38,11 @@ HWY_INLINE void Exp2Negative(V (&y)[kCount], V rate, V limit) {
   const hn::RebindToUnsigned<F> du;
   V p[kCount], f[kCount], rounded[kCount];
 #if HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86
-  // exponent = k / 32 + f: adding 1.5 * 2^18 leaves k in the low bits. 2^(k / 32) from a table of 32, whose
-  // entries i have i << 18 taken off, so that adding k << 18 adds the whole part of k / 32 to the exponent.
-  // 2^f, |f| <= 1/64, by a quadratic whose slope takes up the cubic term: relative error 5.3e-8.
-  alignas(64) static constexpr std::uint32_t kTable[32] = {
-      0x3f800000u, 0x3f7ecd87u, 0x3f7daac3u, 0x3f7c980fu, 0x3f7b95c2u, 0x3f7aa43au, 0x3f79c3d3u, 0x3f78f4f0u,
-      0x3f7837f0u, 0x3f778d3au, 0x3f76f532u, 0x3f767043u, 0x3f75fed7u, 0x3f75a15bu, 0x3f75583fu, 0x3f7523f6u,
-      0x3f7504f3u, 0x3f74fbafu, 0x3f7508a4u, 0x3f752c4du, 0x3f75672au, 0x3f75b9beu, 0x3f76248cu, 0x3f76a81eu,
-      0x3f7744fdu, 0x3f77fbb8u, 0x3f78ccdfu, 0x3f79b907u, 0x3f7ac0c7u, 0x3f7be4bau, 0x3f7d257du, 0x3f7e83b3u};
+  // exponent = k / 32 + f; 2^(k / 32) from kExp2Table, 2^f, |f| <= 1/64, by a quadratic whose slope takes up
+  // the cubic term: relative error 5.3e-8.
   const V magic = hn::Set(d, 393216.0f), negative = hn::Neg(rate);
   const V square = hn::Set(d, 0.24022651f), slope = hn::Set(d, 0.69315734f);
-  const auto table0 = hn::Load(du, kTable), table1 = hn::Load(du, kTable + 16);
+  const auto table0 = hn::Load(du, kExp2Table), table1 = hn::Load(du, kExp2Table + 16);
   for (Index i = 0; i < kCount; ++i) rounded[i] = hn::MulAdd(y[i], negative, magic);
   for (Index i = 0; i < kCount; ++i) f[i] = hn::Sub(rounded[i], magic);
   for (Index i = 0; i < kCount; ++i) {
