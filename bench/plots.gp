@@ -52,6 +52,7 @@ if (n > 0) {
   set key off
   set yrange [n - 0.5 : -0.5]
   set xrange [low : STATS_max * 1.5]
+  set rmargin 8  # the longest bar has its number behind it
   set arrow from 1, graph 0 to 1, graph 1 nohead linecolor rgb ink front
   plot "ratios.dat" using 1:0:(low):1:($0 - 0.35):($0 + 0.35):ytic(sprintf("%s: %s", strcol(4), strcol(5))) \
          with boxxyerror linecolor rgb blue, \
