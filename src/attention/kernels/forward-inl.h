@@ -128,7 +128,7 @@ void ScoreTile(const ForwardTask<Real>& task, const Rows<Real>& s, Index row, In
   static_assert(V == kVectors || !(kTerms || kNarrow));
   const Tag<Real> d;
   constexpr Index kKeys = kTileKeys<Real>, kStep = kLanes<Real>;
-  const Index first_key = tile.first_key, keys_done = tile.keys_done;
+  const Index first_key = tile.first_key, keys_done = tile.keys_done, slot = SumSlot<Real>(keys_done);
   Vec<Real> acc[R][V];
   PairSums<Real, kPair, R, V>(task, s, row, tile, acc);
 
@@ -208,7 +208,7 @@ void ScoreTile(const ForwardTask<Real>& task, const Rows<Real>& s, Index row, In
   for (Index r = 0; r < R; ++r) {
     if constexpr (kTerms) {
       if (task.sum_logit != nullptr) {
-        Real* sum_logit = s.sum_logit + (row + r) * kMaxLanes;
+        Real* sum_logit = s.sum_logit + (row + r) * kMaxLanes + slot;
         Vec<Real> total = hn::Load(d, sum_logit);
         for (Index v = 0; v < V; ++v) {
           // A weight of 0 may stand beside a logit of -inf.
@@ -220,7 +220,7 @@ void ScoreTile(const ForwardTask<Real>& task, const Rows<Real>& s, Index row, In
     }
     HWY_UNROLL(3)
     for (Index v = 0; v < V; ++v) acc[r][v] = Exp2<Real>(acc[r][v]);
-    Real* sum = s.sum + (row + r) * kMaxLanes;
+    Real* sum = s.sum + (row + r) * kMaxLanes + slot;
     Vec<Real> total = acc[r][0];
     for (Index v = 1; v < V; ++v) total = hn::Add(total, acc[r][v]);
     hn::Store(hn::Add(hn::Load(d, sum), total), d, sum);
@@ -240,7 +240,7 @@ void ScoreTile(const ForwardTask<Real>& task, const Rows<Real>& s, Index row, In
       for (Index v = 0; v < V; ++v) value[v] = hn::Load(d, tile.values + c * kKeys + v * kStep);
       HWY_UNROLL(8)
       for (Index r = 0; r < R; ++r) {
-        Real* out = s.out + (row + r) * s.out_stride + c * kMaxLanes;
+        Real* out = s.out + (row + r) * s.out_stride + c * kMaxLanes + slot;
         Vec<Real> total = hn::Mul(acc[r][0], value[0]);
         total = hn::MulAdd(acc[r][1], value[1], total);
         total = hn::MulAdd(acc[r][2], value[2], total);
@@ -399,7 +399,6 @@ void AddGroupValues(const ForwardTask<Real>& task, const Rows<Real>& s, Index gr
 
 template <class Real, Pair kPair, bool kTerms, bool kNarrow>
 void Forward(const ForwardTask<Real>& task) {
-  const Tag<Real> d;
   constexpr Index kKeys = kTileKeys<Real>;
   const Rows<Real> s = Divide(task);
   for (Index r = 0; r < task.rows; ++r) {
@@ -428,17 +427,16 @@ void Forward(const ForwardTask<Real>& task) {
     }
   }
 
-  const auto total = [&](const Real* lanes) { return hn::GetLane(hn::SumOfLanes(d, hn::Load(d, lanes))); };
   for (Index r = 0; r < task.rows; ++r) {
-    const Real sum = total(s.sum + r * kMaxLanes);
+    const Real sum = TotalOf(s.sum + r * kMaxLanes);
     // A sum of 0: no visible key. A NaN is not 0: it is passed on.
     task.max[r] = sum == 0 ? -std::numeric_limits<double>::infinity() : static_cast<double>(s.m[r]);
     task.sum[r] = static_cast<double>(sum);
     if (task.sum_logit != nullptr)
-      task.sum_logit[r] = static_cast<double>(total(s.sum_logit + r * kMaxLanes));
+      task.sum_logit[r] = static_cast<double>(TotalOf(s.sum_logit + r * kMaxLanes));
     Real* out = task.weighted + r * task.value_depth;
     for (Index c = 0; c < task.value_depth; ++c) {
-      out[c] = kNarrow ? total(s.out + r * s.out_stride + c * kMaxLanes) : s.out[r * s.out_stride + c];
+      out[c] = kNarrow ? TotalOf(s.out + r * s.out_stride + c * kMaxLanes) : s.out[r * s.out_stride + c];
     }
   }
 }

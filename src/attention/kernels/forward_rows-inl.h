@@ -32,6 +32,22 @@ struct Rows {
   Real* value_block;
 };
 
+// Where in a row's sums a tile `keys_done` keys into the block adds its own: with few lanes tiles take turns,
+// so that a chunk of 1,920 keys is never one long chain of additions.
+template <class Real>
+HWY_INLINE Index SumSlot(Index keys_done) {
+  constexpr Index kSlots = kMaxLanes / kLanes<Real>;
+  return keys_done / kTileKeys<Real> % kSlots * kLanes<Real>;
+}
+template <class Real>
+HWY_INLINE Real TotalOf(const Real* HWY_RESTRICT sums) {
+  const Tag<Real> d;
+  Vec<Real> total = hn::Load(d, sums);
+  for (Index l = kLanes<Real>; l < kMaxLanes; l += kLanes<Real>)
+    total = hn::Add(total, hn::Load(d, sums + l));
+  return hn::GetLane(hn::SumOfLanes(d, total));
+}
+
 template <class Real>
 Rows<Real> Divide(const ForwardTask<Real>& task) {
   Rows<Real> s{};

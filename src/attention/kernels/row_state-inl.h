@@ -97,12 +97,12 @@ HWY_NOINLINE bool RescaleIfOutgrown(const ForwardTask<Real>& task, const Rows<Re
   if (first) return true;
   const Real scale = std::exp2(-rise);
   if (task.sum_logit != nullptr) {
-    for (Index l = 0; l < kLanes<Real>; ++l) {
+    for (Index l = 0; l < kMaxLanes; ++l) {
       Real& sum_logit = s.sum_logit[row * kMaxLanes + l];
       sum_logit = (sum_logit - rise * s.sum[row * kMaxLanes + l]) * scale;
     }
   }
-  for (Index l = 0; l < kLanes<Real>; ++l) s.sum[row * kMaxLanes + l] *= scale;
+  for (Index l = 0; l < kMaxLanes; ++l) s.sum[row * kMaxLanes + l] *= scale;
   for (Index c = 0; c < s.out_stride; ++c) s.out[row * s.out_stride + c] *= scale;
   if (task.rounded) {
     ScaleHalves(s.weights + group_row * kKeyBlock, keys_done, scale);
