@@ -33,7 +33,7 @@ namespace kith::points {
 /// value_depth) * 4 bytes a key, again as much while sorting.
 void skip(const Task& task);
 
-/// About how many keys a query of the task visits, from a sample of queries and keys (under 2 ms, no tree).
+/// About how many keys a query of the task visits, from a sample of queries and keys (1 to 4 ms).
 /// The method pays where this is below half of the keys that a direct sum of twice its speed per pair would
 /// visit.
 double skip_visits(const Task& task);
