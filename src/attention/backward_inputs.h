@@ -9,7 +9,7 @@
 #include <type_traits>
 
 #include "attention/backward_head.h"
-#include "attention/kernels/backward_rows.h"
+#include "attention/kernels/rows.h"
 #include "attention/prepared_rows.h"
 #include "attention/terms.h"
 

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "array/threads.h"
+#include "attention/kernels/rows.h"
 #include "attention/prepared_rows.h"
 #include "attention/prepared_values.h"
 #include "attention/run.h"
@@ -67,6 +68,9 @@ struct ForwardRun {
   Index tasks = sequences * (g.heads / joined) * blocks;
   /// Too few query blocks for the threads: their chunks become tasks of their own.
   bool split = chunks > 1 && tasks < 2 * Index{threads};
+  /// Key heads that are prepared and then used: as many as the threads' second-level caches may hold, so that
+  /// keys are still there when their queries come.
+  Index together = stream || split ? rows.key_heads() : heads_together();
 
   // Workspace: per worker.
   Real* scratch = nullptr;
@@ -97,9 +101,16 @@ struct ForwardRun {
     return most;
   }
 
+  Index heads_together() const {
+    constexpr Index kCache = 1 << 20;
+    const Index bytes = most_keys * (rows.depth() + width) * static_cast<Index>(sizeof(Real));
+    return std::clamp(threads * kCache / std::max<Index>(bytes, 1),
+                      std::min<Index>(threads, rows.key_heads()), rows.key_heads());
+  }
+
   void divide(Divider& memory) {
     arrays.divide(memory);
-    rows.divide(memory, !stream);
+    rows.divide(memory, !stream, together);
     values.divide(memory, !stream, rounded);
     scratch = memory.take<Real>(threads * scratch_size);
     visited = memory.take<Index>(kCacheLine * threads);
@@ -332,13 +343,11 @@ struct ForwardRun {
     const Index at_row = (at.sequence.batch * g.heads + at.h + r / at.per_head) * g.queries + i;
     const bool seen = row.max != Partial::kNone;
     const double scale = seen ? 1 / row.sum : 0;
-    const auto average = [&](Index first, Real* to) {
-      for (Index c = 0; c < g.value_depth; ++c) {
-        to[c] = static_cast<Real>(static_cast<double>(weighted[first + c]) * scale);
-      }
-    };
-    average(0, result.out.data() + at_row * g.value_depth);
-    if (moment) average(g.value_depth, result.second_moment.data() + at_row * g.value_depth);
+    kernels::scale_row(weighted, g.value_depth, scale, result.out.data() + at_row * g.value_depth);
+    if (moment) {
+      kernels::scale_row(weighted + g.value_depth, g.value_depth, scale,
+                         result.second_moment.data() + at_row * g.value_depth);
+    }
     if (position) {
       result.position.data()[at_row] = static_cast<Real>(static_cast<double>(weighted[width - 1]) * scale);
     }
@@ -418,31 +427,30 @@ struct ForwardRun {
     }
   }
 
-  // False: a value in the pages is not finite.
-  bool run() {
-    arrays.fill();
-    std::fill_n(visited, kCacheLine * threads, Index{0});
-    rows.prepare(threads);
-    values.prepare(threads);
+  // Key heads [head, end). False: a value in the pages is not finite.
+  bool run_heads(Index head, Index end) {
+    rows.prepare(threads, head, end);
+    values.prepare(threads, head, end);
+    const Index of_head = g.group() / joined * blocks, first = head * of_head, count = (end - head) * of_head;
     if (split) {
-      parallel_for(threads, tasks * chunks, [&](Index i) {
-        const Task task = task_of(i / chunks);
+      parallel_for(threads, count * chunks, [&](Index i) {
+        const Task task = task_of(first + i / chunks);
         if (task.rows <= 0 || i % chunks >= chunks_of(task)) return;
         const State s = state(i);
         if (top > 0) clear_top(s);
         const Index chunk = i % chunks;
         if (chunk + 1 == chunks_of(task) || sees(task, chunk)) run_chunk(task, chunk, s);
       });
-      parallel_for(threads, tasks, [&](Index i) {
-        const Task task = task_of(i);
+      parallel_for(threads, count, [&](Index i) {
+        const Task task = task_of(first + i);
         if (task.rows <= 0) return;
         if (top > 0) merge_top(i, chunks_of(task));
         finish(task, state(i * chunks + chunks_of(task) - 1),
                [&](Index chunk) { return state(i * chunks + chunk); });
       });
     } else {
-      parallel_for(threads, tasks, [&](Index i) {
-        const Task task = task_of(i);
+      parallel_for(threads, count, [&](Index i) {
+        const Task task = task_of(first + i);
         if (task.rows <= 0) return;
         const State s = state(worker_index());
         if (top > 0) clear_top(s);
@@ -452,12 +460,22 @@ struct ForwardRun {
         });
       });
     }
-    for (Index number = 0; number < sequences; ++number) {
-      for (Index h = 0; h < g.key_heads; ++h) {
-        if (values.finite(number, h)) continue;
-        if (pages != nullptr) return false;
-        spread_non_finite(number, h);
-      }
+    for (Index i = head; i < end; ++i) {
+      const Index number = i / g.key_heads, h = i % g.key_heads;
+      if (values.finite(number, h)) continue;
+      if (pages != nullptr) return false;
+      spread_non_finite(number, h);
+    }
+    return true;
+  }
+
+  // False: a value in the pages is not finite.
+  bool run() {
+    arrays.fill();
+    std::fill_n(visited, kCacheLine * threads, Index{0});
+    values.clear();
+    for (Index head = 0; head < rows.key_heads(); head += together) {
+      if (!run_heads(head, std::min(rows.key_heads(), head + together))) return false;
     }
     for (Index worker = 0; worker < threads; ++worker) result.visited_blocks += visited[kCacheLine * worker];
     for (Index number = 0; number < sequences; ++number) {

@@ -7,7 +7,7 @@
 #include <limits>
 #include <type_traits>
 
-#include "attention/kernels/backward_rows.h"
+#include "attention/kernels/rows.h"
 #include "attention/row_map.h"
 
 namespace kith {

@@ -114,27 +114,36 @@ class PreparedRows {
   bool halves() const { return halves_; }
   Index depth() const { return depth_; }  ///< of the rows that the kernels get
 
-  /// `packed`: the keys will be asked for as tiles, else as rows.
-  void divide(Divider& memory, bool packed = true) {
+  /// Key heads of all sequences, which are counted through.
+  Index key_heads() const { return plan_.sequence_count() * g_.key_heads; }
+  /// `packed`: the keys will be asked for as tiles, else as rows. `together`: at most so many key heads will
+  /// be prepared at a time, in order, and share the memory of those before.
+  void divide(Divider& memory, bool packed, Index together) {
     if (!query_.in_place()) query_rows_ = memory.take<Real>(g_.batch * g_.heads * g_.queries * depth_);
-    if (packed ? !key_.in_place() : !key_.readable()) {
-      key_rows_ = memory.take<Real>(g_.batch * g_.key_heads * g_.keys * depth_);
-    }
     packed_ = packed;
+    slots_ = ragged_ ? g_.key_heads : together;
+    if (packed ? !key_.in_place() : !key_.readable()) {
+      key_rows_ = memory.take<Real>(slots_ * g_.keys * depth_);
+    }
     if (packed) key_tiles_ = take_tiles(memory, depth_);
   }
+  void divide(Divider& memory) { divide(memory, true, key_heads()); }
 
-  void prepare(int threads) const {
-    parallel_for(threads, plan_.sequence_count() * g_.heads, [&](Index i) {
-      const Sequence& s = plan_.sequence(i / g_.heads);
-      query_.apply(s, i % g_.heads, query_memory(s, i % g_.heads));
+  void prepare(int threads) const { prepare(threads, 0, key_heads()); }
+  /// Key heads [first, end) and the query heads that go with them.
+  void prepare(int threads, Index first_head, Index end) const {
+    parallel_for(threads, (end - first_head) * g_.group(), [&](Index i) {
+      const Index head = first_head * g_.group() + i;
+      const Sequence& s = plan_.sequence(head / g_.heads);
+      query_.apply(s, head % g_.heads, query_memory(s, head % g_.heads));
     });
     if (!packed_ && key_.readable()) return;
-    const Index heads = plan_.sequence_count() * g_.key_heads;
+    const Index heads = end - first_head;
     if (!packed_ || !key_.in_place()) {
       parallel_for(threads, heads, [&](Index i) {
-        const Sequence& s = plan_.sequence(i / g_.key_heads);
-        key_.apply(s, i % g_.key_heads, key_memory(s, i % g_.key_heads));
+        const Index head = first_head + i;
+        const Sequence& s = plan_.sequence(head / g_.key_heads);
+        key_.apply(s, head % g_.key_heads, key_memory(s, head % g_.key_heads));
       });
     }
     if (!packed_) return;
@@ -142,7 +151,7 @@ class PreparedRows {
     constexpr Index kPart = 8;
     const Index parts = (kernels::tile_count<Real>(g_.keys) + kPart - 1) / kPart;
     parallel_for(threads, heads * parts, [&](Index i) {
-      const Index number = i / parts / g_.key_heads, h = i / parts % g_.key_heads;
+      const Index head = first_head + i / parts, number = head / g_.key_heads, h = head % g_.key_heads;
       const Sequence& s = plan_.sequence(number);
       const Index tiles_here = kernels::tile_count<Real>(s.keys), first = i % parts * kPart;
       if (first >= tiles_here) return;
@@ -186,26 +195,28 @@ class PreparedRows {
     return !ragged_ && head == count * row;
   }
 
-  /// Memory for tiles of all key heads, and those of one head of a sequence in it: packed sequences begin at
-  /// a tile of their own.
+  /// How many key heads memory is shared by, and which part of it is a head's. Packed sequences lie one after
+  /// the other in the same part.
+  Index slots() const { return slots_; }
+  Index slot(const Sequence& s, Index h) const { return (s.batch * g_.key_heads + h) % slots_; }
+  /// Memory for tiles, and those of one head of a sequence in it: packed sequences begin at a tile of their
+  /// own.
   Real* take_tiles(Divider& memory, Index columns) const {
-    return memory.take<Real>(g_.batch * g_.key_heads * tiles_ * columns * kernels::tile_keys<Real>());
+    return memory.take<Real>(slots_ * tiles_ * columns * kernels::tile_keys<Real>());
   }
   Real* tiles(Real* all, Index number, Index h, Index columns) const {
     const Sequence& s = plan_.sequence(number);
     const Index first = ragged_ ? s.first_key / kernels::tile_keys<Real>() + number : 0;
-    return all + ((s.batch * g_.key_heads + h) * tiles_ + first) * columns * kernels::tile_keys<Real>();
+    return all + (slot(s, h) * tiles_ + first) * columns * kernels::tile_keys<Real>();
   }
 
  private:
-  Real* memory_of(Real* all, Index heads, Index rows, Index b, Index h, Index first) const {
-    return all == nullptr ? nullptr : all + ((b * heads + h) * rows + first) * depth_;
-  }
   Real* key_memory(const Sequence& s, Index h) const {
-    return memory_of(key_rows_, g_.key_heads, g_.keys, s.batch, h, s.first_key);
+    return key_rows_ == nullptr ? nullptr : key_rows_ + (slot(s, h) * g_.keys + s.first_key) * depth_;
   }
   Real* query_memory(const Sequence& s, Index h) const {
-    return memory_of(query_rows_, g_.heads, g_.queries, s.batch, h, s.first_query);
+    if (query_rows_ == nullptr) return nullptr;
+    return query_rows_ + ((s.batch * g_.heads + h) * g_.queries + s.first_query) * depth_;
   }
 
   const View<const T, 4>& query_view_;
@@ -215,9 +226,10 @@ class PreparedRows {
   Index depth_ = 0;
   bool halves_, ragged_, packed_ = true;
   Index tiles_;                 // of a head
+  Index slots_ = 0;             // key heads whose rows and tiles are kept at a time
   Real* query_rows_ = nullptr;  // [B Hq][N][depth], unless in place
-  Real* key_rows_ = nullptr;    // [B Hk][M][depth], likewise
-  Real* key_tiles_ = nullptr;   // [B Hk][tiles][depth][tile]
+  Real* key_rows_ = nullptr;    // [slots][M][depth], likewise
+  Real* key_tiles_ = nullptr;   // [slots][tiles][depth][tile]
 };
 
 }  // namespace kith

@@ -52,14 +52,17 @@ class PreparedValues {
     not_finite_ = memory.take<unsigned char>(plan_.sequence_count() * g_.key_heads);
     if (!prepared) return;
     if (narrow_) tiles_ = rows_.take_tiles(memory, width_);
-    if (!narrow_ || copied()) memory_ = memory.take<Real>(g_.batch * g_.key_heads * g_.keys * stride_);
+    if (!narrow_ || copied()) memory_ = memory.take<Real>(rows_.slots() * g_.keys * stride_);
   }
 
-  void prepare(int threads) const {
+  void clear() const {
     std::fill_n(not_finite_, plan_.sequence_count() * g_.key_heads, static_cast<unsigned char>(0));
+  }
+  /// Key heads [first, end), as PreparedRows counts them.
+  void prepare(int threads, Index first, Index end) const {
     if (!prepared_) return;
-    parallel_for(threads, plan_.sequence_count() * g_.key_heads,
-                 [&](Index i) { prepare_head(i / g_.key_heads, i % g_.key_heads); });
+    parallel_for(threads, end - first,
+                 [&](Index i) { prepare_head((first + i) / g_.key_heads, (first + i) % g_.key_heads); });
   }
 
   /// For the keys from t.key_begin on.
@@ -90,7 +93,7 @@ class PreparedValues {
   bool copied() const { return extended() || !std::is_same_v<T, Real>; }
   Real* rows_at(Index number, Index h) const {
     const Sequence& s = plan_.sequence(number);
-    return memory_ + ((s.batch * g_.key_heads + h) * g_.keys + s.first_key) * stride_;
+    return memory_ + (rows_.slot(s, h) * g_.keys + s.first_key) * stride_;
   }
 
   void prepare_head(Index number, Index h) const {
@@ -146,8 +149,8 @@ class PreparedValues {
   const PreparedRows<T>& rows_;
   bool moment_, position_, narrow_, prepared_ = true, rounded_ = false;
   Index width_, stride_;
-  Real* tiles_ = nullptr;                // [B Hk][tiles][width][tile], narrow
-  Real* memory_ = nullptr;               // [B Hk][M][stride], wide or copied
+  Real* tiles_ = nullptr;                // [slots][tiles][width][tile], narrow
+  Real* memory_ = nullptr;               // [slots][M][stride], wide or copied
   unsigned char* not_finite_ = nullptr;  // [sequences][Hk]
 };
 

@@ -83,5 +83,59 @@ TEST(Invariance, GroupedHeadsReadTheirKeyHead) {
   }
 }
 
+template <class T>
+Array<T, 4> as(const Array<float, 4>& from) {
+  Array<T, 4> to(from.shape());
+  std::transform(from.begin(), from.end(), to.begin(), [](float x) { return static_cast<T>(x); });
+  return to;
+}
+
+/// Every head of a call beside the same head alone.
+template <class T>
+void compare_heads_alone(const AttentionOptions& given, Index value_depth, bool with_nan) {
+  constexpr Index kBatch = 2, kHeads = 4, kKeyHeads = 2, kQueries = 30, kKeys = 3000, kDepth = 64;
+  const auto q = as<T>(numbers({kBatch, kHeads, kQueries, kDepth}, 1)),
+             k = as<T>(numbers({kBatch, kKeyHeads, kKeys, kDepth}, 2));
+  auto v = as<T>(numbers({kBatch, kKeyHeads, kKeys, value_depth}, 3));
+  if (with_nan) v(0, 1, 77, 0) = static_cast<T>(std::numeric_limits<float>::quiet_NaN());
+  const auto head = [](const Array<T, 4>& a, Index b, Index h) {
+    return View<const T, 4>(&a(b, h, 0, 0), {1, 1, a.shape()[2], a.shape()[3]});
+  };
+  AttentionOptions options = given;
+  for (const int threads : {1, 2, 3}) {
+    options.threads = threads;
+    const auto all = attend(q, k, v, options);
+    for (Index b = 0; b < kBatch; ++b) {
+      for (Index h = 0; h < kHeads; ++h) {
+        const auto alone = attend(head(q, b, h), head(k, b, h / 2), head(v, b, h / 2), options);
+        ASSERT_TRUE(same_bits(alone.out.data(), &all.out(b, h, 0, 0), alone.out.size()))
+            << "head " << b << ", " << h << " of " << threads << " threads";
+        ASSERT_TRUE(same_bits(alone.second_moment.data(),
+                              all.second_moment.data() + (b * kHeads + h) * kQueries * value_depth,
+                              alone.second_moment.size()));
+        EXPECT_EQ(std::isnan(all.out(b, h, 5, 0)), with_nan && b == 0 && h / 2 == 1);
+      }
+    }
+  }
+}
+
+/// The keys of a head or two fill a core's cache here: heads are prepared one after the other and share
+/// memory.
+TEST(Invariance, HeadsThatTakeTurnsInMemory) {
+  AttentionOptions plain, mapped, moments;
+  plain.mask = causal(2900);
+  for (int c = 0; c < 64; ++c) mapped.metric.column_bandwidth.push_back(8 + c % 3);
+  mapped.similarity = Gaussian{1};
+  moments.want.second_moment = true;
+  for (const bool with_nan : {false, true}) {
+    compare_heads_alone<float>(plain, 64, with_nan);
+    compare_heads_alone<float>(plain, 3, with_nan);
+    compare_heads_alone<float>(mapped, 20, with_nan);
+    compare_heads_alone<float>(moments, 64, with_nan);
+    compare_heads_alone<double>(mapped, 64, with_nan);
+    compare_heads_alone<bfloat16>(plain, 64, with_nan);
+  }
+}
+
 }  // namespace
 }  // namespace kith

@@ -334,24 +334,23 @@ Index VisitedHeads(const ForwardTask<Real>& task, Index group, Index group_end, 
   return count;
 }
 
-// Weights of a group's rows for one tile of keys, and what they see of it to `spans`.
+// Weights of a group's rows for one tile of keys that some of them may see, and what they see of it to
+// `spans`.
 template <class Real, Pair kPair, bool kTerms, bool kNarrow>
 void ScoreGroup(const ForwardTask<Real>& task, const Rows<Real>& s, Index group, Index group_end, Index key,
-                Index block, MaskPlan::Seen block_seen, GroupSpans& spans) {
+                Index block, MaskPlan::Seen group_seen, GroupSpans& spans) {
   constexpr Index kKeys = kTileKeys<Real>;
-  KeyTile<Real> tile{};
-  bool ready = false;
+  const KeyTile<Real> tile =
+      TileAt<Real, kNarrow>(task, s, key, block, dots_stored(kPair, group_end - group));
   for (Index row = group; row < group_end;) {
     const Index rows = group_end - row >= kTileRows ? kTileRows : 1;
     const auto seen =
-        block_seen == MaskPlan::Seen::all ? block_seen : Classify(task, row, row + rows, key, key + kKeys);
+        group_seen == MaskPlan::Seen::all ? group_seen : Classify(task, row, row + rows, key, key + kKeys);
     if (seen == MaskPlan::Seen::none) {
       for (Index r = 0; !kNarrow && r < rows; ++r) {
         ClearTile(task, s, row - group + r, key - block);
       }
     } else {
-      if (!ready) tile = TileAt<Real, kNarrow>(task, s, key, block, dots_stored(kPair, group_end - group));
-      ready = true;
       const Span part =
           rows == kTileRows
               ? ScoreRows<Real, kPair, kTerms, kNarrow, kTileRows>(task, s, row, row - group, tile, seen)
@@ -359,6 +358,25 @@ void ScoreGroup(const ForwardTask<Real>& task, const Rows<Real>& s, Index group,
       spans[static_cast<std::size_t>((row - group) / kTileRows)].join({key + part.first, key + part.last});
     }
     row += rows;
+  }
+}
+
+// The same for a block that some of them see. Of tiles that none of them sees, only what lies
+// between keys that are seen has weights to be read: zeros.
+template <class Real, Pair kPair, bool kTerms, bool kNarrow>
+HWY_INLINE void ScoreBlock(const ForwardTask<Real>& task, const Rows<Real>& s, Index group, Index group_end,
+                           Index block, Index block_end, MaskPlan::Seen block_seen, GroupSpans& spans) {
+  constexpr Index kKeys = kTileKeys<Real>;
+  Index done = block_end;  // up to here weights are written, once there are any
+  for (Index key = block; key < block_end; key += kKeys) {
+    const auto seen =
+        block_seen == MaskPlan::Seen::all ? block_seen : Classify(task, group, group_end, key, key + kKeys);
+    if (seen == MaskPlan::Seen::none) continue;
+    for (Index hidden = done; !kNarrow && hidden < key; hidden += kKeys) {
+      for (Index r = 0; r < group_end - group; ++r) ClearTile(task, s, r, hidden - block);
+    }
+    ScoreGroup<Real, kPair, kTerms, kNarrow>(task, s, group, group_end, key, block, seen, spans);
+    done = key + kKeys;
   }
 }
 
@@ -420,9 +438,8 @@ void Forward(const ForwardTask<Real>& task) {
 
       GroupSpans spans;
       spans.fill({block_end, block});
-      for (Index key = block; key < block_end; key += kKeys) {
-        ScoreGroup<Real, kPair, kTerms, kNarrow>(task, s, group, group_end, key, block, block_seen, spans);
-      }
+      ScoreBlock<Real, kPair, kTerms, kNarrow>(task, s, group, group_end, block, block_end, block_seen,
+                                               spans);
       if (!kNarrow) AddGroupValues<Real, kPair>(task, s, group, group_end, block, spans);
     }
   }

@@ -1,6 +1,6 @@
-// The rows' share of the backward pass.
+// What is done once per row, for both passes.
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "attention/kernels/backward_rows.cc"
+#define HWY_TARGET_INCLUDE "attention/kernels/rows.cc"
 #include "hwy/foreach_target.h"
 
 #include "attention/kernels/pack-inl.h"
@@ -91,6 +91,19 @@ double FinishRow(const Real* sums, const Real* row, const Real* origin, Index de
   return total;
 }
 
+template <class From, class Real>
+void ScaleRow(const From* row, Index count, double scale, Real* to) {
+  const Vec<double> by = hn::Set(Wide(), scale);
+  Index c = 0;
+  for (; c + kWideLanes <= count; c += kWideLanes) StoreWide(hn::Mul(by, LoadWide(row + c)), to + c);
+  for (; c < count; ++c) to[c] = static_cast<Real>(scale * static_cast<double>(row[c]));
+}
+void ScaleRow32(const float* row, Index count, double scale, float* to) { ScaleRow(row, count, scale, to); }
+void ScaleRow64(const double* row, Index count, double scale, double* to) { ScaleRow(row, count, scale, to); }
+void ScaleRow64To32(const double* row, Index count, double scale, float* to) {
+  ScaleRow(row, count, scale, to);
+}
+
 // From a tile back to rows.
 template <class Real>
 HWY_INLINE void UnpackTile(const Real* tile, Index count, Index depth, Real* rows, Index stride) {
@@ -148,9 +161,22 @@ KITH_ROWS(double, 64)
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-#include "attention/kernels/backward_rows.h"
+#include "attention/kernels/rows.h"
 
 namespace kith::kernels {
+
+HWY_EXPORT(ScaleRow32);
+HWY_EXPORT(ScaleRow64);
+HWY_EXPORT(ScaleRow64To32);
+void scale_row(const float* row, Index count, double scale, float* to) {
+  HWY_DYNAMIC_DISPATCH(ScaleRow32)(row, count, scale, to);
+}
+void scale_row(const double* row, Index count, double scale, double* to) {
+  HWY_DYNAMIC_DISPATCH(ScaleRow64)(row, count, scale, to);
+}
+void scale_row(const double* row, Index count, double scale, float* to) {
+  HWY_DYNAMIC_DISPATCH(ScaleRow64To32)(row, count, scale, to);
+}
 
 #define KITH_ROWS(Real, bits)                                                                             \
   HWY_EXPORT(RowsFinite##bits);                                                                           \

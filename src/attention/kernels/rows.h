@@ -25,6 +25,11 @@ template <class Real>
 void finish_rows(const Real* sums, Index sums_stride, const Real* rows, Index rows_stride, const Real* origin,
                  Index count, Index depth, double scale, Real* to, Index to_stride, double* dots);
 
+/// to[c] = scale row[c] for `count` numbers, in double.
+void scale_row(const float* row, Index count, double scale, float* to);
+void scale_row(const double* row, Index count, double scale, double* to);
+void scale_row(const double* row, Index count, double scale, float* to);
+
 /// rows[j] of the first `count` keys from tiles [tile][depth][tile_keys].
 template <class Real>
 void unpack_tiles(const Real* tiles, Index count, Index depth, Real* rows, Index stride);
