@@ -15,8 +15,9 @@
 namespace kith {
 
 enum class Task { regression, classification };
-/// scalar: one bandwidth for all columns. diagonal: one a column (parametric attention pooling).
-enum class Metric { scalar, diagonal };
+/// scalar: one bandwidth for all columns. diagonal: one a column (parametric attention pooling). linear: and
+/// a matrix over all columns (metric learning for kernel regression). Each starts from the one before.
+enum class Metric { scalar, diagonal, linear };
 /// What numeric columns go through: quantiles to a normal distribution, (x - mean) / deviation, or nothing.
 enum class Scale { quantile, standard, none };
 

@@ -59,8 +59,10 @@ Command parse_fit(int argc, char** argv) {
   app.add_option("--validation", arguments.validation,
                  "table that decides when to stop; else a tenth of the rows")
       ->type_name("TABLE");
-  app.add_option("--metric", metric, "diagonal: a bandwidth for each column; scalar: one for all")
-      ->check(one_of({"scalar", "diagonal"}))
+  app.add_option(
+         "--metric", metric,
+         "diagonal: a bandwidth for each column; scalar: one for all; linear: and a matrix over all columns")
+      ->check(one_of({"scalar", "diagonal", "linear"}))
       ->type_name("METRIC");
   app.add_option("--scale", scale,
                  "what numbers go through: quantile (ranks), standard (mean 0, deviation 1), none")
@@ -113,7 +115,7 @@ Command parse_fit(int argc, char** argv) {
   }
 
   FitOptions& fit = arguments.fit;
-  fit.metric = chosen(metric, {Metric::scalar, Metric::diagonal});
+  fit.metric = chosen(metric, {Metric::scalar, Metric::diagonal, Metric::linear});
   fit.scale = chosen(scale, {Scale::quantile, Scale::standard, Scale::none});
   if (!task.empty()) {
     fit.task = chosen(task, {Task::regression, Task::classification});

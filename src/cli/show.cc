@@ -12,8 +12,15 @@ namespace kith::cli {
 namespace {
 
 const char* metric_text(Metric metric) {
-  return metric == Metric::scalar ? "scalar (one bandwidth for all columns)"
-                                  : "diagonal (a bandwidth for each column)";
+  switch (metric) {
+    case Metric::scalar:
+      return "scalar (one bandwidth for all columns)";
+    case Metric::diagonal:
+      return "diagonal (a bandwidth for each column)";
+    case Metric::linear:
+      return "linear (bandwidths, and a matrix over all columns)";
+  }
+  return "";
 }
 
 const char* scale_text(Scale scale) {

@@ -9,6 +9,8 @@
 #include "neighbors/answer.h"
 #include "neighbors/columns.h"
 #include "neighbors/errors.h"
+#include "neighbors/key_map.h"
+#include "neighbors/linear.h"
 #include "neighbors/model.h"
 #include "neighbors/objective.h"
 #include "neighbors/search.h"
@@ -65,7 +67,7 @@ Encoding fit_encoding(const Feature& feature, const OwnedCells& cells, Index pos
                                       feature.level.size());
   }
   Encoding e = neighbors::fit_numeric(cells.number.data() + position * cells.rows, cells.rows, options.scale);
-  e.and_value = options.metric == Metric::diagonal && options.scale == Scale::quantile;
+  e.and_value = options.metric != Metric::scalar && options.scale == Scale::quantile;
   return e;
 }
 
@@ -93,7 +95,7 @@ std::vector<double> spread_of(const Array<float, 2>& x, const std::vector<std::s
   return spread;
 }
 
-/// What the search sees of a table: rows encoded with bandwidth 1 and targets as the loss takes them.
+/// What the search sees of a table: encoded rows and targets as the loss takes them.
 struct LossRows {
   Array<float, 2> key, value;
 
@@ -101,14 +103,13 @@ struct LossRows {
 };
 
 LossRows stored_rows(const Model::Impl& model, const std::vector<Encoding>& encodings,
-                     const std::vector<Index>& order) {
-  const std::vector<double> ones(encodings.size(), 1.0);
-  const Array<float, 2> key = neighbors::encode(encodings, ones, model.cells);
+                     const std::vector<double>& bandwidth, const std::vector<Index>& order) {
+  const Array<float, 2> key = neighbors::encode(encodings, bandwidth, model.cells);
   const Index values = model.task == Task::regression ? 1 : static_cast<Index>(model.classes.size());
   return {gather(key, order, key.shape()[1]), gather(model.value, order, values)};
 }
 
-LossRows validation_rows(const Model::Impl& model, const Table& table) {
+LossRows validation_rows(const Model::Impl& model, const Table& table, const std::vector<double>& bandwidth) {
   neighbors::Truth truth = neighbors::read_truth(model, table);
   if (model.task == Task::classification) {
     // A class that fitting has not seen cannot guide it.
@@ -126,7 +127,7 @@ LossRows validation_rows(const Model::Impl& model, const Table& table) {
   const OwnedCells cells = neighbors::read_cells(table, model.features, model.encodings, truth.rows, nullptr);
   const auto n = static_cast<Index>(truth.rows.size());
   LossRows out;
-  out.key = neighbors::encode(model.encodings, std::vector<double>(model.features.size(), 1.0), cells.view());
+  out.key = neighbors::encode(model.encodings, bandwidth, cells.view());
   out.value =
       Array<float, 2>({n, model.task == Task::regression ? 1 : static_cast<Index>(model.classes.size())});
   for (Index i = 0; i < n; ++i) {
@@ -140,7 +141,20 @@ LossRows validation_rows(const Model::Impl& model, const Table& table) {
   return out;
 }
 
-/// Finds `model`'s bandwidths, and one_bandwidth on the way.
+void set_importance(Model::Impl& model, const std::vector<double>& rise) {
+  const double total = std::accumulate(rise.begin(), rise.end(), 0.0);
+  const auto used = std::count_if(model.features.begin(), model.features.end(),
+                                  [](const Feature& f) { return std::isfinite(f.bandwidth); });
+  for (std::size_t f = 0; f < rise.size(); ++f) {
+    Feature& feature = model.features[f];
+    feature.rise = rise[f];
+    // Where no column lowers the error, none is more important than another.
+    const double even = std::isfinite(feature.bandwidth) ? 1 / static_cast<double>(used) : 0.0;
+    feature.importance = total > 0 ? rise[f] / total : even;
+  }
+}
+
+/// Finds `model`'s metric, and one_bandwidth on the way.
 void learn_metric(Model::Impl& model, const FitOptions& options, neighbors::Progress& progress) {
   const Index n = model.rows();
   const std::vector<double> ones(model.features.size(), 1.0);
@@ -159,23 +173,13 @@ void learn_metric(Model::Impl& model, const FitOptions& options, neighbors::Prog
   const auto set = [&](const neighbors::Smoother& found, neighbors::Objective& objective,
                        const neighbors::SearchProblem& problem) {
     model.prior.log_weight = model.prior_log_weight = found.prior_log_weight;
-    const std::vector<double> rise = neighbors::rise_without(objective, problem, found);
-    const double total = std::accumulate(rise.begin(), rise.end(), 0.0);
-    const auto used = std::count_if(found.bandwidth.begin(), found.bandwidth.end(),
-                                    [](double h) { return std::isfinite(h); });
-    for (std::size_t f = 0; f < rise.size(); ++f) {
-      Feature& feature = model.features[f];
-      feature.bandwidth = found.bandwidth[f];
-      feature.rise = rise[f];
-      // Where no column lowers the error, none is more important than another.
-      const double even = std::isfinite(feature.bandwidth) ? 1 / static_cast<double>(used) : 0.0;
-      feature.importance = total > 0 ? rise[f] / total : even;
-    }
+    for (std::size_t f = 0; f < model.features.size(); ++f) model.features[f].bandwidth = found.bandwidth[f];
+    set_importance(model, neighbors::rise_without(objective, problem, found));
   };
 
-  const bool diagonal = options.metric == Metric::diagonal;
+  const bool diagonal = options.metric != Metric::scalar;
   const std::vector<Encoding> plain = neighbors::without_values(model.encodings);
-  const LossRows rows = stored_rows(model, plain, order);
+  const LossRows rows = stored_rows(model, plain, ones, order);
   neighbors::SearchProblem problem = problem_of(rows.view());
   problem.spread = spread_of(rows.key, neighbors::coordinate_features(plain, ones), plain.size());
   if (std::none_of(problem.spread.begin(), problem.spread.end(), [](double s) { return s > 0; })) {
@@ -187,12 +191,12 @@ void learn_metric(Model::Impl& model, const FitOptions& options, neighbors::Prog
       objective, problem, diagonal && options.scale == Scale::none, !diagonal, progress);
   if (!diagonal || progress.stopped()) return set(model.one_bandwidth, objective, problem);
 
-  const LossRows full = stored_rows(model, model.encodings, order);
+  const LossRows full = stored_rows(model, model.encodings, ones, order);
   problem = problem_of(full.view());
   problem.spread = spread_of(full.key, neighbors::coordinate_features(model.encodings, ones), ones.size());
   LossRows validation;
   if (options.validation) {
-    validation = validation_rows(model, *options.validation);
+    validation = validation_rows(model, *options.validation, ones);
     problem.held_out = validation.view();
   }
   objective = objective_of(model.encodings);
@@ -204,6 +208,23 @@ void learn_metric(Model::Impl& model, const FitOptions& options, neighbors::Prog
     }
   }
   set(found, objective, problem);
+  if (options.metric != Metric::linear || progress.stopped()) return;
+
+  const std::vector<std::size_t> feature_of =
+      neighbors::coordinate_features(model.encodings, model.bandwidths());
+  const LossRows scaled = stored_rows(model, model.encodings, model.bandwidths(), order);
+  problem = problem_of(scaled.view());
+  if (options.validation) {
+    validation = validation_rows(model, *options.validation, model.bandwidths());
+    problem.held_out = validation.view();
+  }
+  neighbors::KeyLoss loss(Gaussian{}, model.prior.frequency, options.threads);
+  neighbors::Projection projection =
+      neighbors::find_projection(loss, problem, model.prior_log_weight, progress);
+  model.prior.log_weight = model.prior_log_weight = projection.prior_log_weight;
+  set_importance(model,
+                 neighbors::rise_without(loss, problem, projection, feature_of, model.features.size()));
+  model.projection = std::move(projection.matrix);
 }
 
 /// Leave-one-out errors, calibration and effective neighbors of the finished metric.
@@ -301,15 +322,22 @@ Model fit(const Table& table, const FitOptions& options) {
     at.seconds = elapsed();
     return !options.progress || options.progress(at);
   };
-  const int refinement = options.metric == Metric::diagonal
-                             ? neighbors::kDiagonalSteps +
-                                   neighbors::kSweepStepsPerColumn * static_cast<int>(model->features.size())
-                         : model->task == Task::classification ? neighbors::kOneBandwidthSteps
-                                                               : 0;
+  int refinement = 0;
+  if (options.metric == Metric::scalar) {
+    if (model->task == Task::classification) refinement = neighbors::kOneBandwidthSteps;
+  } else {
+    refinement =
+        neighbors::kDescentSteps + neighbors::kSweepStepsPerColumn * static_cast<int>(model->features.size());
+  }
+  if (options.metric == Metric::linear) refinement += neighbors::kDescentSteps;
   neighbors::Progress progress(neighbors::kOneBandwidthSteps + refinement, report);
   learn_metric(*model, options, progress);
   model->stopped_early = progress.stopped();
-  stored->key = neighbors::encode(model->encodings, model->bandwidths(), model->cells);
+  if (options.metric == Metric::linear && model->projection.empty()) {
+    const auto width = neighbors::coordinate_features(model->encodings, model->bandwidths()).size();
+    model->projection = neighbors::identity(static_cast<Index>(width));
+  }
+  stored->key = neighbors::keys_of(*model, model->cells);
   model->key = stored->key.view();
   assess(*model, options.threads);
   model->seconds = elapsed();

@@ -7,7 +7,9 @@
 namespace kith {
 
 const char* name(Task task) { return task == Task::regression ? "regression" : "classification"; }
-const char* name(Metric metric) { return metric == Metric::scalar ? "scalar" : "diagonal"; }
+const char* name(Metric metric) {
+  return metric == Metric::scalar ? "scalar" : metric == Metric::diagonal ? "diagonal" : "linear";
+}
 const char* name(Scale scale) {
   return scale == Scale::quantile ? "quantile" : scale == Scale::standard ? "standard" : "none";
 }

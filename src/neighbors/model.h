@@ -26,7 +26,8 @@ struct Model::Impl {
   std::vector<Feature> features;
   std::vector<neighbors::Encoding> encodings;  ///< one a feature.
   double prior_log_weight = 0;                 ///< classification.
-  neighbors::Smoother one_bandwidth;           ///< before columns got their own.
+  Array<double, 2> projection;        ///< Metric::linear: [coordinates, rank], on coordinates in bandwidths.
+  neighbors::Smoother one_bandwidth;  ///< before columns got their own.
 
   neighbors::Calibration calibration;  ///< regression.
   Errors leave_one_out;
@@ -36,7 +37,7 @@ struct Model::Impl {
   std::vector<std::string> notes;
 
   // The stored rows, in the fitted table's order; views into `memory` (a mapped file or arrays).
-  View<const float, 2> key;                  ///< encoded, divided by the bandwidths.
+  View<const float, 2> key;                  ///< see keys_of.
   neighbors::Cells cells;                    ///< the original cells.
   View<const double, 1> target_number;       ///< regression.
   View<const std::uint32_t, 1> target_code;  ///< classification: into `classes`.

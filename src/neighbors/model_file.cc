@@ -1,12 +1,13 @@
 // Layout: the schema is JSON in the metadata "kith.model", everything counted in rows is a tensor.
 //
-//     key             F32 [rows, coordinates]           encoded, divided by the bandwidths
+//     key             F32 [rows, width]                 encoded, divided by the bandwidths, projected
 //     cell.number     F64 [numeric features, rows]      NaN: blank
 //     cell.code       U32 [categorical features, rows]  into the feature's levels; 2^32 - 1: blank
 //     target          F64 [rows] or U32 [rows]          number, or code into the classes
 //     table_row       U32 [rows]                        from 1, ascending
 //     bandwidth       F64 [features]                    +inf: ignored
 //     one_bandwidth   F64 [features]
+//     projection      F64 [coordinates, rank]           linear metrics
 //     quantile.I      F64 [count]                       feature I's, where it has them
 //     group.I         U32 [levels]                      feature I's, categorical and in use
 //     residual        F64 [count]                       regression
@@ -217,7 +218,7 @@ class Reader {
 
   void read_schema(const json& schema) {
     m_->task = one_of(schema, "task", {Task::regression, Task::classification});
-    m_->metric = one_of(schema, "metric", {Metric::scalar, Metric::diagonal});
+    m_->metric = one_of(schema, "metric", {Metric::scalar, Metric::diagonal, Metric::linear});
     m_->scale = one_of(schema, "scale", {Scale::quantile, Scale::standard, Scale::none});
     m_->target = text(member(schema, "target"), "target");
     m_->target_kind = boolean(schema, "target_numeric") ? Column::Kind::numeric : Column::Kind::categorical;
@@ -350,8 +351,18 @@ class Reader {
               "a bandwidth is not between 1e-37 and 1e37, or infinite");
       m_->features[f].bandwidth = bandwidth[f];
     }
-    const auto width = static_cast<Index>(neighbors::coordinate_features(m_->encodings, bandwidth).size());
+    auto width = static_cast<Index>(neighbors::coordinate_features(m_->encodings, bandwidth).size());
     require(width > 0, "no column is in use");
+    if (m_->metric == Metric::linear) {
+      const View<const double, 2> matrix = file_.tensor<double, 2>("projection");
+      require(matrix.shape[0] == width && matrix.shape[1] > 0, "its projection does not fit its columns");
+      m_->projection = Array<double, 2>(matrix.shape);
+      std::copy_n(matrix.data, matrix.size(), m_->projection.begin());
+      require(std::all_of(m_->projection.begin(), m_->projection.end(),
+                          [](double x) { return std::isfinite(x); }),
+              "its projection is not finite");
+      width = matrix.shape[1];
+    }
     m_->key = tensor<float, 2>("key", {n_, width});
     const float* key = m_->key.data;
     require(std::all_of(key, key + m_->key.size(), [](float x) { return std::isfinite(x); }),
@@ -409,6 +420,10 @@ void Model::save(const std::string& path) const {
     tensors.push_back(tensor_entry("residual", {static_cast<Index>(residual.size())}, residual.data()));
   } else {
     tensors.push_back(tensor_entry("target", {n}, m.target_code.data));
+  }
+  if (m.metric == Metric::linear) {
+    tensors.push_back(
+        tensor_entry("projection", {m.projection.shape()[0], m.projection.shape()[1]}, m.projection.data()));
   }
   for (std::size_t f = 0; f < m.encodings.size(); ++f) {
     const Encoding& e = m.encodings[f];

@@ -1,30 +1,18 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <optional>
 
 #include "neighbors/answer.h"
 #include "neighbors/columns.h"
 #include "neighbors/errors.h"
-#include "neighbors/model.h"
-#include "neighbors/objective.h"
+#include "neighbors/key_map.h"
 
 namespace kith {
 namespace {
 
 /// Queries a call of the operator: bounds the memory of `why` and of encoded queries.
 constexpr Index kQueries = 65536;
-
-/// Per feature, |query - key| in bandwidths.
-std::vector<double> apart(const Model::Impl& model, const std::vector<std::size_t>& feature_of,
-                          const float* query, const float* key) {
-  std::vector<double> squares(model.features.size(), 0.0);
-  for (std::size_t c = 0; c < feature_of.size(); ++c) {
-    const double d = static_cast<double>(query[c]) - static_cast<double>(key[c]);
-    squares[feature_of[c]] += d * d;
-  }
-  for (double& s : squares) s = std::sqrt(s);
-  return squares;
-}
 
 }  // namespace
 
@@ -45,9 +33,7 @@ Prediction predict(const Model& model, const Table& table, const PredictOptions&
   Prediction p;
   const std::vector<Index> rows = neighbors::all_rows(table.rows);
   const neighbors::OwnedCells cells = neighbors::read_cells(table, m.features, m.encodings, rows, &p.notes);
-  const std::vector<double> bandwidth = m.bandwidths();
-  const std::vector<std::size_t> feature_of = neighbors::coordinate_features(m.encodings, bandwidth);
-  const Array<float, 2> query = neighbors::encode(m.encodings, bandwidth, cells.view());
+  const Array<float, 2> query = neighbors::keys_of(m, cells.view());
   const Index width = query.shape()[1];
   std::pair<double, double> ends;
   if (options.interval) {
@@ -58,6 +44,8 @@ Prediction predict(const Model& model, const Table& table, const PredictOptions&
                       m.calibration.rows, *options.interval));
     }
   }
+  std::optional<neighbors::Apart> apart;
+  if (top > 0) apart.emplace(m, cells.view());
   if (!regression) p.probability = Array<double, 2>({cells.rows, static_cast<Index>(m.classes.size())});
 
   for (Index first = 0; first < cells.rows; first += kQueries) {
@@ -84,11 +72,10 @@ Prediction predict(const Model& model, const Table& table, const PredictOptions&
         const Index j = answers.top_key(0, 0, i, t);
         if (j < 0) break;
         const auto row = static_cast<std::size_t>(j + 1);
-        why.push_back(
-            {.row = model.table_row(row),
-             .weight = static_cast<double>(answers.top_weight(0, 0, i, t)),
-             .target = model.target_cell(row),
-             .apart = apart(m, feature_of, part.data + i * width, m.key.data + j * m.key.stride[0])});
+        why.push_back({.row = model.table_row(row),
+                       .weight = static_cast<double>(answers.top_weight(0, 0, i, t)),
+                       .target = model.target_cell(row),
+                       .apart = (*apart)(first + i, j)});
       }
     }
   }

@@ -3,6 +3,7 @@
 #include "neighbors/answer.h"
 #include "neighbors/columns.h"
 #include "neighbors/errors.h"
+#include "neighbors/key_map.h"
 #include "neighbors/model.h"
 #include "neighbors/target.h"
 
@@ -20,7 +21,7 @@ Score score(const Model& model, const Table& table, double interval, int threads
   }
   const neighbors::OwnedCells cells =
       neighbors::read_cells(table, m.features, m.encodings, truth.rows, nullptr);
-  const Array<float, 2> query = neighbors::encode(m.encodings, m.bandwidths(), cells.view());
+  const Array<float, 2> query = neighbors::keys_of(m, cells.view());
   const neighbors::Answers answers =
       neighbors::answer(m.key, m.value, m.prior, query, std::nullopt, 0, threads);
   Score out;

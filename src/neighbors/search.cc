@@ -165,6 +165,50 @@ Smoother find_one_bandwidth(Objective& objective, const SearchProblem& problem, 
   return found;
 }
 
+std::vector<double> descend(const SearchProblem& problem, std::vector<double> x, double longest_step,
+                            const LossAt& loss_at, Progress& progress) {
+  const Rows& train = problem.train;
+  const Index affordable = std::max<Index>(256, affordable_pairs(kLossWork, train) / train.count());
+  const Rows held_out = problem.held_out.slice(0, std::min(problem.held_out.count(), affordable));
+  // A tenth of the work finds the neighborhood of the optimum, where few dear steps remain.
+  for (const bool rough : {true, false}) {
+    if (progress.stopped()) break;
+    const Sample sample = sample_of(train, rough ? kGradientWork / 10 : kGradientWork);
+    if (rough && sample.queries == train.count()) continue;
+    const Differentiable function = [&](const std::vector<double>& at, std::vector<double>& gradient) {
+      Loss loss = loss_at(sample.keys, sample.keys.slice(0, sample.queries), 0, at, true);
+      gradient = std::move(loss.gradient);
+      return loss.mean;
+    };
+    // The leave-one-out loss falls with each iterate; the last one is taken that the held-out rows do not
+    // find worse than their best by more than chance.
+    Loss lowest;
+    std::vector<double> chosen = x;
+    int worse = 0;
+    const LbfgsOptions options{
+        .iterations = kDescentSteps / 2, .longest_step = longest_step, .least_decrease = rough ? 1e-3 : 2e-4};
+    minimize_lbfgs(function, x, options, [&](const std::vector<double>& at, double loss) {
+      const bool holds_out = held_out.count() > 0;
+      Loss checked;
+      if (holds_out) checked = loss_at(train, held_out, std::nullopt, at, false);
+      const bool first = lowest.row.empty();
+      constexpr double kChance = 2;
+      if (!holds_out || first || rise_in_errors(lowest, checked) <= kChance) {
+        chosen = at;
+        worse = 0;
+      } else {
+        ++worse;
+      }
+      progress.step(loss, holds_out ? checked.mean : loss);
+      if (holds_out && (first || checked.mean < lowest.mean)) lowest = std::move(checked);
+      constexpr int kPatience = 3;
+      return !progress.stopped() && worse < kPatience;
+    });
+    x = chosen;
+  }
+  return x;
+}
+
 Smoother find_bandwidths(Objective& objective, const SearchProblem& problem, const Smoother& start,
                          Progress& progress) {
   const std::vector<double> initial = objective.parameters(start);
@@ -180,56 +224,24 @@ Smoother find_bandwidths(Objective& objective, const SearchProblem& problem, con
     for (std::size_t i = 0; i < free.size(); ++i) full[free[i]] = variables[i];
     return full;
   };
-  const auto held_out_loss = [&](const std::vector<double>& at) {
-    const Index affordable =
-        std::max<Index>(256, affordable_pairs(kLossWork, problem.train) / problem.train.count());
-    const Rows queries = problem.held_out.slice(0, std::min(problem.held_out.count(), affordable));
-    return objective.evaluate(problem.train, queries, std::nullopt, all_parameters(at), false);
-  };
-
   x = coarse_sweep(x, [&](const std::vector<double>& at) {
     if (progress.stopped()) return kInfinity;
     const double loss = leave_one_out(objective, problem.train, all_parameters(at), kSweepQueries).mean;
     progress.step(loss, loss);
     return loss;
   });
-  // A tenth of the work finds the neighborhood of the optimum, where few dear steps remain.
-  for (const bool rough : {true, false}) {
-    if (progress.stopped()) break;
-    const Sample sample = sample_of(problem.train, rough ? kGradientWork / 10 : kGradientWork);
-    if (rough && sample.queries == problem.train.count()) continue;
-    const Differentiable function = [&](const std::vector<double>& at, std::vector<double>& gradient) {
-      const Loss loss =
-          objective.evaluate(sample.keys, sample.keys.slice(0, sample.queries), 0, all_parameters(at), true);
-      for (std::size_t i = 0; i < free.size(); ++i) gradient[i] = loss.gradient[free[i]];
-      return loss.mean;
-    };
-    // The leave-one-out loss falls with each iterate; the last one is taken that the held-out rows do not
-    // find worse than their best by more than chance.
-    Loss lowest;
-    std::vector<double> chosen = x;
-    int worse = 0;
-    const LbfgsOptions options{
-        .iterations = kDiagonalSteps / 2, .longest_step = 2.0, .least_decrease = rough ? 1e-3 : 2e-4};
-    minimize_lbfgs(function, x, options, [&](const std::vector<double>& at, double loss) {
-      const bool held_out = problem.held_out.count() > 0;
-      Loss checked;
-      if (held_out) checked = held_out_loss(at);
-      const bool first = lowest.row.empty();
-      constexpr double kChance = 2;
-      if (!held_out || first || rise_in_errors(lowest, checked) <= kChance) {
-        chosen = at;
-        worse = 0;
-      } else {
-        ++worse;
-      }
-      progress.step(loss, held_out ? checked.mean : loss);
-      if (held_out && (first || checked.mean < lowest.mean)) lowest = std::move(checked);
-      constexpr int kPatience = 3;
-      return !progress.stopped() && worse < kPatience;
-    });
-    x = chosen;
-  }
+  x = descend(
+      problem, x, 2.0,
+      [&](const Rows& keys, const Rows& queries, std::optional<Index> self, const std::vector<double>& at,
+          bool gradient) {
+        Loss loss = objective.evaluate(keys, queries, self, all_parameters(at), gradient);
+        if (!gradient) return loss;
+        std::vector<double> of_free;
+        for (std::size_t p : free) of_free.push_back(loss.gradient[p]);
+        loss.gradient = std::move(of_free);
+        return loss;
+      },
+      progress);
   return objective.smoother(all_parameters(x));
 }
 

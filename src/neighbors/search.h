@@ -35,7 +35,7 @@ class Progress {
 };
 
 inline constexpr int kOneBandwidthSteps = 17;  ///< and as many again for classes if thorough.
-inline constexpr int kDiagonalSteps = 60;      ///< at most, beside a sweep's.
+inline constexpr int kDescentSteps = 60;       ///< at most.
 inline constexpr int kSweepStepsPerColumn = 8;
 
 /// The best single bandwidth, in units of the encoded columns, or in multiples of each column's spread if
@@ -43,6 +43,16 @@ inline constexpr int kSweepStepsPerColumn = 8;
 /// a sample.
 Smoother find_one_bandwidth(Objective& objective, const SearchProblem& problem, bool own_units, bool thorough,
                             Progress& progress);
+
+/// The mean loss of `queries` predicted from `keys` at variables x; its gradient, if asked for, is x's.
+using LossAt = std::function<Loss(const Rows& keys, const Rows& queries, std::optional<Index> self,
+                                  const std::vector<double>& x, bool gradient)>;
+
+/// Lowers the leave-one-out loss of `train` from x on, first of a sample, then of as many rows as are
+/// affordable, until the held-out rows find it worse by more than chance. No variable moves further than
+/// `longest_step` at once. A stopped descent gives the best so far.
+std::vector<double> descend(const SearchProblem& problem, std::vector<double> x, double longest_step,
+                            const LossAt& loss_at, Progress& progress);
 
 /// The best bandwidth for each feature, from `start`. A stopped search gives the best so far.
 Smoother find_bandwidths(Objective& objective, const SearchProblem& problem, const Smoother& start,

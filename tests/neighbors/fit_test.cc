@@ -66,6 +66,10 @@ TEST(Fit, GivesTheSameBitsOnAnyNumberOfThreads) {
     EXPECT_EQ(one, saved(fit(table, {.target = target, .seed = 3, .threads = 2})));
     EXPECT_EQ(one, saved(fit(table, {.target = target, .seed = 3, .threads = 3})));
     EXPECT_NE(one, saved(fit(table, {.target = target, .seed = 4, .threads = 1})));
+    const auto linear = [&](int threads) {
+      return saved(fit(table, {.target = target, .metric = Metric::linear, .threads = threads}));
+    };
+    EXPECT_EQ(linear(1), linear(3));
   }
 }
 

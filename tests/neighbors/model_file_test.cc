@@ -42,7 +42,7 @@ void expect_same_predictions(const Model& a, const Model& b, const Table& table)
 TEST(ModelFile, GivesBackTheModel) {
   const TemporaryFolder folder;
   const std::string path = folder.file("m.kith");
-  for (Metric metric : {Metric::scalar, Metric::diagonal}) {
+  for (Metric metric : {Metric::scalar, Metric::diagonal, Metric::linear}) {
     for (Scale scale : {Scale::quantile, Scale::standard, Scale::none}) {
       for (const Table& table : {test::mixed(250, 1), test::ring(250, 1)}) {
         const Model model =
@@ -141,8 +141,9 @@ TEST(ModelFile, AnotherSafetensorsFileIsNoModel) {
 /// A saved model whose schema and tensors a test changes before reading it.
 class DamagedModel : public testing::Test {
  protected:
-  void SetUp() override {
-    fit(test::mixed(40, 4), {.target = "y"}).save(path_);
+  void SetUp() override { use(Metric::diagonal); }
+  void use(Metric metric) {
+    fit(test::mixed(40, 4), {.target = "y", .metric = metric}).save(path_);
     good_ = SafetensorsFile::open(path_);
   }
 
@@ -250,6 +251,9 @@ TEST_F(DamagedModel, NumbersAreChecked) {
   EXPECT_EQ(refusal("quantile.0", 3, nan), start + "a quantile is not finite");
   EXPECT_EQ(refusal("residual", 3, 1e9), start + "its residuals do not ascend");
   EXPECT_EQ(refusal("group.1", 1, std::uint32_t{9}), start + "a category is in none of its column's groups");
+  use(Metric::linear);
+  EXPECT_EQ(refusal("projection", 3, nan), start + "its projection is not finite");
+  EXPECT_EQ(refusal("bandwidth", 0, infinity), start + "its projection does not fit its columns");
 }
 
 }  // namespace
