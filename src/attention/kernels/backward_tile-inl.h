@@ -192,7 +192,11 @@ HWY_INLINE void WeighTermRows(const BackwardTask<Real>& task, Index row, Index k
     Vec<Real> acc[R][kVectors];
     Accumulate<Real, kPair, R, kVectors>(task.query + row * task.query_stride, task.query_stride, key_tile,
                                          task.depth, task.coefficient, acc);
+    // Unrolled, here and below, so that sums stay in registers: an array that a loop goes through lies in
+    // memory.
+    HWY_UNROLL(8)
     for (Index r = 0; r < R; ++r) {
+      HWY_UNROLL(3)
       for (Index v = 0; v < kVectors; ++v) hn::Store(acc[r][v], d, spill + r * kKeys + v * kStep);
     }
   }
@@ -223,7 +227,9 @@ HWY_NOINLINE void TermRows(const BackwardTask<Real>& task, Index row, Index key,
     Vec<Real> ds[R][kVectors];
     Accumulate<Real, Pair::dot, R, kVectors>(task.d_out + row * task.d_out_stride, task.d_out_stride,
                                              value_tile, task.value_depth, nullptr, ds);
+    HWY_UNROLL(8)
     for (Index r = 0; r < R; ++r) {
+      HWY_UNROLL(3)
       for (Index v = 0; v < kVectors; ++v) hn::Store(ds[r][v], d, ds_rows + (row + r) * kKeys + v * kStep);
     }
   }

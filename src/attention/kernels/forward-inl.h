@@ -101,7 +101,15 @@ HWY_INLINE void PairSums(const ForwardTask<Real>& task, const Rows<Real>& s, Ind
       return;
     }
   }
-  Accumulate<Real, kPair, R>(query, task.query_stride, tile.keys, task.depth, task.coefficient, acc);
+  // Sums of its own, which stay in registers: where loops that are not unrolled read `acc`, GCC keeps it in
+  // memory and stores every step of the sums there.
+  Vec<Real> sum[R][V];
+  Accumulate<Real, kPair, R>(query, task.query_stride, tile.keys, task.depth, task.coefficient, sum);
+  HWY_UNROLL(8)
+  for (Index r = 0; r < R; ++r) {
+    HWY_UNROLL(3)
+    for (Index v = 0; v < V; ++v) acc[r][v] = sum[r][v];
+  }
 }
 
 // The same with terms, to memory, [R][tile]; zeros in the other vectors.
