@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "kith/audit.h"
 #include "kith/neighbors.h"
 
 namespace kith::draw {
@@ -23,6 +24,11 @@ void importance(const Model& model, const std::string& path, const PictureOption
 /// to how far apart they are. `row` counts the rows of `prediction`, which must carry `why`, from 1.
 void why(const Model& model, const Prediction& prediction, std::size_t row, const std::string& path,
          const PictureOptions& options = {});
+
+/// What `kith audit --picture` draws: the rows in most doubt, how much each row weighs in others' predictions,
+/// and how many rows and columns were found wanting.
+void audit(const Model& model, const Audit& findings, const std::string& path,
+           const PictureOptions& options = {});
 
 /// What `kith show --picture` draws: the curve where there is one numeric feature, else the importance.
 void model(const Model& model, const std::string& path, const PictureOptions& options = {});

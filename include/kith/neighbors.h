@@ -16,8 +16,10 @@ namespace kith {
 
 enum class Task { regression, classification };
 /// scalar: one bandwidth for all columns. diagonal: one a column (parametric attention pooling). linear: and
-/// a matrix over all columns (metric learning for kernel regression). Each starts from the one before.
-enum class Metric { scalar, diagonal, linear };
+/// a matrix over all columns (metric learning for kernel regression); starts from diagonal's bandwidths.
+/// encoder: keys made by a small network (ModernNCA, Ye et al. 2024), compared by their Euclidean distance.
+/// automatic, for a fit alone: the one of the last three that predicts rows held out best.
+enum class Metric { scalar, diagonal, linear, encoder, automatic };
 /// What numeric columns go through: quantiles to a normal distribution, (x - mean) / deviation, or nothing.
 enum class Scale { quantile, standard, none };
 

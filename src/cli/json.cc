@@ -139,6 +139,81 @@ std::string score_json(const Model& model, const Score& score, const std::vector
   return line(json);
 }
 
+std::string audit_json(const std::string& path, const Model& model, const Audit& audit, bool with) {
+  const Task task = model.task();
+  const auto targets = [&](const std::vector<std::string>& cells) {
+    Json list = Json::array();
+    for (const std::string& cell : cells) list.push_back(target_json(task, cell));
+    return list;
+  };
+  Json json = {{"model", path},
+               {"rows", audit.rows},
+               {"target", model.target()},
+               {"contradicted", audit.contradicted}};
+  Json& labels = json["labels"] = Json::array();
+  for (const Doubt& d : audit.doubts) {
+    Json rows = Json::array();
+    for (const Neighbor& n : d.against) {
+      rows.push_back({{"row", n.row}, {"weight", n.weight}, {"target", target_json(task, n.target)}});
+    }
+    labels.push_back({{"row", d.row},
+                      {"score", d.score},
+                      {"said", target_json(task, d.said)},
+                      {"neighbors_say", target_json(task, d.neighbors_say)},
+                      {"against", std::move(rows)}});
+  }
+  Json& duplicates = json["duplicates"] = Json::array();
+  for (const Duplicates& d : audit.duplicates) {
+    duplicates.push_back({{"rows", d.rows}, {"said", targets(d.target)}, {"contradict", d.contradict}});
+  }
+  if (with) {
+    json["rows_with"] = audit.rows_with;
+    Json& shared = json["shared"] = Json::array();
+    for (const SharedRow& s : audit.shared) {
+      shared.push_back({{"row", s.row},
+                        {"said", s.said.empty() ? Json(nullptr) : target_json(task, s.said)},
+                        {"stored", s.stored},
+                        {"stored_say", targets(s.target)},
+                        {"contradict", s.contradict}});
+    }
+  }
+  json["hub_rows"] = audit.hub_rows;
+  Json& hubs = json["hubs"] = Json::array();
+  for (const Hub& h : audit.hubs) {
+    hubs.push_back({{"row", h.row},
+                    {"received", h.received},
+                    {"share", h.share},
+                    {"said", target_json(task, h.said)},
+                    {"neighbors_say", target_json(task, h.neighbors_say)}});
+  }
+  Json& idle = json["idle_columns"] = Json::array();
+  for (const IdleColumn& c : audit.idle) idle.push_back({{"name", c.name}, {"reason", c.reason}});
+  return line(json);
+}
+
+std::string update_json(const UpdateSummary& summary, const Model& model) {
+  return line({{"model", summary.path},
+               {"rows", model.rows()},
+               {"added", summary.added},
+               {"first_row", summary.added > 0 ? Json(summary.first_row) : Json(nullptr)},
+               {"left_out", summary.left_out},
+               {"forgotten", summary.forgotten},
+               {"task", name(model.task())},
+               {"before", errors_json(model.task(), summary.before)},
+               {"now", errors_json(model.task(), model.leave_one_out())},
+               {"notes", summary.notes}});
+}
+
+std::string compress_json(const std::string& path, const Model& old, const Compressed& result) {
+  return line({{"model", path},
+               {"rows", result.model.rows()},
+               {"rows_before", old.rows()},
+               {"wider", result.wider},
+               {"task", name(old.task())},
+               {"before", errors_json(old.task(), result.before)},
+               {"after", errors_json(old.task(), result.after)}});
+}
+
 std::string attend_json(const AttendSummary& result) {
   Json files = Json::object();
   for (const auto& [name, path] : result.files) files[name] = path;

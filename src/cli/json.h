@@ -5,7 +5,8 @@
 #include <utility>
 #include <vector>
 
-#include "kith/neighbors.h"
+#include "kith/audit.h"
+#include "kith/edit.h"
 
 namespace kith::cli {
 
@@ -35,6 +36,14 @@ struct AttendSummary {
   std::vector<std::pair<std::string, std::string>> files;  ///< what is in it, and its path
 };
 
+/// Of `kith update`.
+struct UpdateSummary {
+  std::string path;
+  std::size_t added = 0, forgotten = 0, left_out = 0, first_row = 0;
+  Errors before;
+  std::vector<std::string> notes;
+};
+
 const char* name(KernelTime::Unit unit);
 
 /// Each is one line, ended by a line feed.
@@ -43,6 +52,10 @@ std::string fit_json(const std::string& path, const Model& model);
 std::string prediction_json(const Model& model, const Prediction& prediction, std::size_t row, int why);
 std::string score_json(const Model& model, const Score& score, const std::vector<Baseline>& baselines);
 std::string show_json(const std::string& path, const Model& model);
+/// `with`: whether another table was compared.
+std::string audit_json(const std::string& path, const Model& model, const Audit& audit, bool with);
+std::string update_json(const UpdateSummary& summary, const Model& model);
+std::string compress_json(const std::string& path, const Model& old, const Compressed& result);
 std::string attend_json(const AttendSummary& result);
 /// A mask drawn as text.
 std::string mask_json(Index queries, Index keys, const std::string& text);

@@ -19,6 +19,9 @@ Usage: kith VERB ARGUMENTS
   kith predict MODEL TABLE           a prediction for each row of a table; --interval 0.9, --why 5
   kith score MODEL TABLE             how far off the predictions are on a table that has the answers
   kith show MODEL                    what was learned: which columns count, and how much
+  kith audit MODEL                   likely mistakes in its table: labels, doubles, hubs, idle columns
+  kith update MODEL TABLE            adds rows to a model, --forget removes some; without fitting again
+  kith compress MODEL --rows N       keeps the rows that can stand for all, and says what it costs
   kith attend -q Q -k K -v V -o OUT  the bare operator, attention on .npy files; --similarity, --causal, ...
   kith bench                         how fast this machine is at it
 
@@ -29,15 +32,6 @@ Example: kith fit penguins.csv --target body_mass_g && kith predict penguins.kit
 )";
 
 constexpr const char* kVersionText = "kith " KITH_VERSION "\n";
-
-void check_picture(const VerbParser& parser, const std::string& path) {
-  if (path.empty() || path.ends_with(".svg") || path.ends_with(".png")) return;
-  parser.wrong(fmt::format("--picture: '{}' must end in .svg or .png", path));
-}
-
-void check_not_empty(const VerbParser& parser, const std::string& argument, const std::string& path) {
-  if (parser.app().count(argument) > 0 && path.empty()) parser.wrong(argument + ": the name is empty");
-}
 
 template <class Enum>
 Enum chosen(const std::string& word, std::initializer_list<Enum> choices) {
@@ -62,7 +56,7 @@ Command parse_fit(int argc, char** argv) {
   app.add_option(
          "--metric", metric,
          "diagonal: a bandwidth for each column; scalar: one for all; linear: and a matrix over all columns")
-      ->check(one_of({"scalar", "diagonal", "linear"}))
+      ->check(one_of({"scalar", "diagonal", "linear", "encoder", "auto"}))
       ->type_name("METRIC");
   app.add_option("--scale", scale,
                  "what numbers go through: quantile (ranks), standard (mean 0, deviation 1), none")
@@ -115,7 +109,8 @@ Command parse_fit(int argc, char** argv) {
   }
 
   FitOptions& fit = arguments.fit;
-  fit.metric = chosen(metric, {Metric::scalar, Metric::diagonal, Metric::linear});
+  fit.metric =
+      chosen(metric, {Metric::scalar, Metric::diagonal, Metric::linear, Metric::encoder, Metric::automatic});
   fit.scale = chosen(scale, {Scale::quantile, Scale::standard, Scale::none});
   if (!task.empty()) {
     fit.task = chosen(task, {Task::regression, Task::classification});
@@ -244,9 +239,13 @@ Command parse(int argc, char** argv) {
   if (verb == "predict") return parse_predict(argc, argv);
   if (verb == "score") return parse_score(argc, argv);
   if (verb == "show") return parse_show(argc, argv);
+  if (verb == "audit") return parse_audit(argc, argv);
+  if (verb == "update") return parse_update(argc, argv);
+  if (verb == "compress") return parse_compress(argc, argv);
   if (verb == "attend") return parse_attend(argc, argv);
   if (verb == "bench") return parse_bench(argc, argv);
-  const std::vector<std::string> verbs = {"fit", "predict", "score", "show", "attend", "bench"};
+  const std::vector<std::string> verbs = {"fit", "predict", "score", "show",
+                                          "audit", "update", "compress", "attend", "bench"};
   const std::string list = fmt::format("{}", fmt::join(verbs, ", "));
   if (verb.empty()) throw UsageError(fmt::format("no verb given: it is one of {} (see `kith --help`)", list));
   throw UsageError(

@@ -6,6 +6,7 @@
 #include <variant>
 
 #include "cli/attend_options.h"
+#include "kith/audit.h"
 #include "kith/neighbors.h"
 #include "kith/table.h"
 
@@ -52,6 +53,23 @@ struct ShowArguments : CommonArguments {
   std::string model, picture;
 };
 
+struct AuditArguments : CommonArguments {
+  std::string model, with, out, picture;
+  CsvOptions csv;
+  AuditOptions audit;
+};
+
+struct UpdateArguments : CommonArguments {
+  std::string model, table, out, forget;
+  CsvOptions csv;
+  bool new_classes = false;
+};
+
+struct CompressArguments : CommonArguments {
+  std::string model, out;
+  std::size_t rows = 0;
+};
+
 struct BenchArguments : CommonArguments {
   double seconds = 1;
 };
@@ -65,18 +83,25 @@ struct Message {
   std::string text;
 };
 
-using Command = std::variant<Message, FitArguments, PredictArguments, ScoreArguments, ShowArguments,
-                             AttendArguments, BenchArguments>;
+using Command =
+    std::variant<Message, FitArguments, PredictArguments, ScoreArguments, ShowArguments, AuditArguments,
+                 UpdateArguments, CompressArguments, AttendArguments, BenchArguments>;
 
 /// UsageError says what is wrong with the command and names the help that explains it.
 Command parse(int argc, char** argv);
 Command parse_attend(int argc, char** argv);
+Command parse_audit(int argc, char** argv);
+Command parse_update(int argc, char** argv);
+Command parse_compress(int argc, char** argv);
 
 void run(const Message& message);
 void run(FitArguments arguments);
 void run(PredictArguments arguments);
 void run(const ScoreArguments& arguments);
 void run(const ShowArguments& arguments);
+void run(AuditArguments arguments);
+void run(UpdateArguments arguments);
+void run(CompressArguments arguments);
 void run(const AttendArguments& arguments);
 void run(const BenchArguments& arguments);
 

@@ -23,15 +23,6 @@ constexpr std::size_t kDifferencesShown = 3;
 constexpr std::size_t kCellWidth = 24;
 constexpr std::size_t kBarWidth = 12;
 
-/// A cell that reads back as what it was: quoted where it holds a quote, a comma or a line break.
-std::string csv_cell(const std::string& text) {
-  const bool blank_ends = !text.empty() && (text.front() == ' ' || text.back() == ' ');
-  if (text.find_first_of(",\"\r\n") == std::string::npos && !blank_ends) return text;
-  std::string quoted = "\"";
-  for (const char c : text) quoted.append(c == '"' ? 2 : 1, c);
-  return quoted + '"';
-}
-
 std::string csv_number(double value) { return std::isnan(value) ? "" : fmt::format("{}", value); }
 
 void write_csv(const Model& model, const Prediction& prediction, std::size_t rows, int why, Sink& sink) {

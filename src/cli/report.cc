@@ -68,6 +68,7 @@ std::string columns_text(const Model& model, std::size_t limit) {
     return features[a].importance > features[b].importance;
   });
   const std::size_t shown = limit == 0 ? order.size() : std::min(limit, order.size());
+  const bool by_encoder = model.metric() == Metric::encoder;
   AlignedTable table;
   table.add({"column", "holds", "blank", "bandwidth", "without it", ""});
   for (std::size_t i = 0; i < shown; ++i) {
@@ -75,7 +76,9 @@ std::string columns_text(const Model& model, std::size_t limit) {
     const bool ignored = std::isinf(feature.bandwidth);
     table.add({shortened(one_line(feature.name), kNameWidth), kind_text(feature),
                feature.blank > 0 ? percent(feature.blank) : "0 %",
-               ignored ? "ignored" : number(feature.bandwidth),
+               ignored      ? "ignored"
+               : by_encoder ? "–"
+                            : number(feature.bandwidth),
                ignored ? "" : fmt::format("+{}", percent(feature.rise)), bar(feature.importance, kBarWidth)});
   }
   std::string text = table.str();

@@ -19,6 +19,10 @@ const char* metric_text(Metric metric) {
       return "diagonal (a bandwidth for each column)";
     case Metric::linear:
       return "linear (bandwidths, and a matrix over all columns)";
+    case Metric::encoder:
+      return "encoder (a small network)";
+    case Metric::automatic:
+      break;
   }
   return "";
 }
@@ -46,11 +50,15 @@ std::string text_of(const Model& model, const std::string& path) {
     text += fmt::format("classes {}\n", classes);
   }
   text += "\nColumns, by how much the error would rise without them:\n" + columns_text(model);
-  text += fmt::format(
-      "  A bandwidth is how far apart two rows may be in a column and still count as\n"
-      "  alike; the smaller, the more the column matters. Unit: {}.\n"
-      "  An ignored column changes nothing.\n",
-      model.scale() == Scale::none ? "the column's own" : "standard deviations");
+  if (model.metric() == Metric::encoder) {
+    text += "  A network makes the keys that rows are compared by; columns have no bandwidths.\n";
+  } else {
+    text += fmt::format(
+        "  A bandwidth is how far apart two rows may be in a column and still count as\n"
+        "  alike; the smaller, the more the column matters. Unit: {}.\n"
+        "  An ignored column changes nothing.\n",
+        model.scale() == Scale::none ? "the column's own" : "standard deviations");
+  }
   text += fmt::format("\nEffective neighbors: {}. A typical prediction leans on this many stored rows.\n",
                       number(model.effective_neighbors()));
   text += "\nError, each stored row predicted from all the others:\n";

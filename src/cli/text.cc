@@ -48,6 +48,14 @@ std::string number(double value) {
   return fmt::format("{:.4g}", value);
 }
 
+std::string csv_cell(const std::string& text) {
+  const bool blank_ends = !text.empty() && (text.front() == ' ' || text.back() == ' ');
+  if (text.find_first_of(",\"\r\n") == std::string::npos && !blank_ends) return text;
+  std::string quoted = "\"";
+  for (const char c : text) quoted.append(c == '"' ? 2 : 1, c);
+  return quoted + '"';
+}
+
 std::string percent(double share) { return std::isnan(share) ? "–" : fmt::format("{:.1f} %", 100 * share); }
 
 std::string bar(double share, std::size_t width) {

@@ -19,6 +19,9 @@ std::string shortened(std::string_view text, std::size_t width);
 /// Four significant digits, without an exponent where the number is of everyday size; "–" for NaN.
 std::string number(double value);
 
+/// A cell that reads back as what it was: quoted where it holds a quote, a comma or a line break.
+std::string csv_cell(const std::string& text);
+
 /// 0.1234 as "12.3 %".
 std::string percent(double share);
 

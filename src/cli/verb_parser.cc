@@ -88,6 +88,18 @@ CLI::Validator finite_number(double lowest) {
       "");
 }
 
+CLI::Validator number_between(double lowest, double highest) {
+  return CLI::Validator(
+      [=](const std::string& text) {
+        double value = 0;
+        if (parse_number(text, value) == Parsed::number && value >= lowest && value <= highest) {
+          return std::string();
+        }
+        return fmt::format("needs a number from {} to {}, got {}", lowest, highest, text);
+      },
+      "");
+}
+
 CLI::Validator share() {
   return CLI::Validator(
       [](const std::string& text) {
@@ -105,6 +117,15 @@ CLI::Validator one_of(std::vector<std::string> words) {
         return fmt::format("needs {}, got {}{}", fmt::join(words, " or "), text, suggestion(text, words));
       },
       "");
+}
+
+void check_picture(const VerbParser& parser, const std::string& path) {
+  if (path.empty() || path.ends_with(".svg") || path.ends_with(".png")) return;
+  parser.wrong(fmt::format("--picture: '{}' must end in .svg or .png", path));
+}
+
+void check_not_empty(const VerbParser& parser, const std::string& argument, const std::string& path) {
+  if (parser.app().count(argument) > 0 && path.empty()) parser.wrong(argument + ": the name is empty");
 }
 
 VerbParser::VerbParser(const std::string& verb, const std::string& description, const std::string& example)

@@ -21,6 +21,7 @@ std::string suggestion(const std::string& word, const std::vector<std::string>& 
 // Option checks: "--why: needs a whole number from 0 to 9, got x".
 CLI::Validator whole_number(std::uint64_t lowest, std::uint64_t highest);
 CLI::Validator finite_number(double lowest);
+CLI::Validator number_between(double lowest, double highest);
 CLI::Validator share();
 CLI::Validator one_of(std::vector<std::string> words);
 
@@ -54,5 +55,10 @@ class VerbParser {
   bool no_header_ = false;
   std::vector<std::unique_ptr<std::vector<std::string>>> lists_;
 };
+
+/// A picture's name ends in .svg or .png, or is empty.
+void check_picture(const VerbParser& parser, const std::string& path);
+/// An option that was given is not empty.
+void check_not_empty(const VerbParser& parser, const std::string& argument, const std::string& path);
 
 }  // namespace kith::cli

@@ -5,13 +5,15 @@
 
 namespace kith::neighbors {
 
-Answers answer(View<const float, 2> key, View<const float, 2> value, const Prior& prior,
-               View<const float, 2> query, std::optional<Index> self, int top, int threads) {
+Answers answer(const Similarity& similarity, View<const float, 2> key, View<const float, 2> value,
+               const Prior& prior, View<const float, 2> query, std::optional<Index> self, int top,
+               int threads, bool received) {
   AttentionOptions options;
-  options.similarity = Gaussian{};
+  options.similarity = similarity;
   if (self) options.mask = exclude_self(*self);
   options.want.lse = true;
   options.want.top = top;
+  options.want.received = received;
   options.threads = threads;
   AttentionResult result = attend(query, key, value, options);
 
@@ -19,6 +21,7 @@ Answers answer(View<const float, 2> key, View<const float, 2> value, const Prior
   Answers answers;
   answers.top_weight = std::move(result.top_weight);
   answers.top_key = std::move(result.top_key);
+  answers.received = std::move(result.received);
   if (!prior.frequency.empty()) {
     answers.probability = Array<double, 2>({n, values});
     for (Index i = 0; i < n; ++i) {
@@ -41,17 +44,21 @@ Answers answer(View<const float, 2> key, View<const float, 2> value, const Prior
   return answers;
 }
 
-std::vector<double> effective_neighbors(View<const float, 2> key, View<const float, 2> query, Index self,
-                                        int threads) {
+std::vector<double> effective_neighbors(const Similarity& similarity, View<const float, 2> key,
+                                        View<const float, 2> query, Index self, int threads) {
   AttentionOptions options;
   options.mask = exclude_self(self);
   options.want.lse = true;
   options.threads = threads;
   const Array<float, 2> nothing({key.shape[0], 1});
   // Squared weights are weights at twice the logits: sum w^2 = exp(lse(2 logits) - 2 lse(logits)).
-  options.similarity = Gaussian{.bandwidth = 1.0};
+  options.similarity = similarity;
   const AttentionResult once = attend(query, key, nothing, options);
-  options.similarity = Gaussian{.bandwidth = std::sqrt(0.5)};
+  if (std::holds_alternative<Euclidean>(similarity)) {
+    options.similarity = Euclidean{.temperature = 0.5};
+  } else {
+    options.similarity = Gaussian{.bandwidth = std::sqrt(0.5)};
+  }
   const AttentionResult twice = attend(query, key, nothing, options);
   std::vector<double> effective(static_cast<std::size_t>(query.shape[0]));
   for (std::size_t i = 0; i < effective.size(); ++i) {

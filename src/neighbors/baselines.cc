@@ -61,7 +61,7 @@ Errors nearest(const Model::Impl& m, const neighbors::Truth& truth, const Array<
 Errors one_bandwidth(const Model::Impl& m, const neighbors::Truth& truth, const Array<float, 2>& key,
                      const Array<float, 2>& query, int threads) {
   const neighbors::Prior prior{m.prior.frequency, m.one_bandwidth.prior_log_weight};
-  const Answers answers = neighbors::answer(key, m.value, prior, query, std::nullopt, 0, threads);
+  const Answers answers = neighbors::answer(Gaussian{}, key, m.value, prior, query, std::nullopt, 0, threads);
   std::vector<double> mean;
   for (const neighbors::Neighborhood& at : answers.neighborhood) mean.push_back(at.mean);
   return errors_of(m, truth, mean, answers.probability);

@@ -4,9 +4,8 @@
 #include <chrono>
 #include <cmath>
 
-#include "neighbors/answer.h"
+#include "neighbors/assess.h"
 #include "neighbors/columns.h"
-#include "neighbors/errors.h"
 #include "neighbors/key_map.h"
 #include "neighbors/learn.h"
 #include "neighbors/model.h"
@@ -17,9 +16,6 @@ namespace {
 
 using neighbors::Encoding;
 using neighbors::OwnedCells;
-
-/// Leave-one-out errors are taken over as many rows as keep this (pairs times coordinates) affordable.
-constexpr Index kAssessWork = 40'000'000'000;
 
 /// What a fitted model's views look at.
 struct Stored {
@@ -52,64 +48,6 @@ std::string why_unusable(const Feature& feature) {
   return "every cell is the same";
 }
 
-/// Leave-one-out errors, calibration and effective neighbors of the finished metric.
-void assess(Model::Impl& model, int threads) {
-  const Index n = model.rows();
-  // Rows at equal distances stand for all where all would take too long.
-  const Index count = std::min(n, std::max<Index>(2000, kAssessWork / (n * (model.key.shape[1] + 16))));
-  // Leave-one-out is a slice of the keys against all keys, so the sample is made of runs.
-  const Index runs = count == n ? 1 : 16;
-  std::vector<neighbors::Neighborhood> neighborhood;
-  std::vector<double> truth, value;
-  std::vector<std::uint32_t> truth_code;
-  Array<double, 2> probability;
-  if (model.task == Task::classification) {
-    probability = Array<double, 2>({count / runs * runs, static_cast<Index>(model.classes.size())});
-  }
-  for (Index r = 0; r < runs; ++r) {
-    const Index size = count / runs, first = (n - size) * r / std::max<Index>(1, runs - 1);
-    View<const float, 2> query = model.key;
-    query.data += first * query.stride[0];
-    query.shape[0] = size;
-    const neighbors::Answers answers =
-        neighbors::answer(model.key, model.value, model.prior, query, first, 0, threads);
-    for (Index i = 0; i < size; ++i) {
-      if (model.task == Task::regression) {
-        neighborhood.push_back(answers.neighborhood[static_cast<std::size_t>(i)]);
-        truth.push_back(model.target_number(first + i));
-        value.push_back(model.center + model.deviation * neighborhood.back().mean);
-      } else {
-        truth_code.push_back(model.target_code(first + i));
-        std::copy_n(answers.probability.data() + i * probability.shape()[1], probability.shape()[1],
-                    probability.data() + (r * size + i) * probability.shape()[1]);
-      }
-    }
-  }
-  if (model.task == Task::regression) {
-    std::vector<double> standardized;
-    for (double y : truth) standardized.push_back((y - model.center) / model.deviation);
-    model.calibration = neighbors::Calibration::learn(neighborhood, standardized);
-    model.leave_one_out = neighbors::regression_errors(truth, value);
-    neighbors::add_interval_errors(model.leave_one_out, model.calibration, neighborhood, standardized,
-                                   model.deviation, 0.9);
-  } else {
-    model.leave_one_out = neighbors::classification_errors(truth_code, probability);
-  }
-  if (count < n) {
-    model.notes.push_back(
-        fmt::format("leave-one-out errors are those of {} of the {} rows", count / runs * runs, n));
-  }
-
-  const Index few = std::min<Index>(n, std::max<Index>(200, std::min<Index>(2000, 100'000'000 / n)));
-  View<const float, 2> query = model.key;
-  const Index first = (n - few) / 2;
-  query.data += first * query.stride[0];
-  query.shape[0] = few;
-  std::vector<double> effective = neighbors::effective_neighbors(model.key, query, first, threads);
-  std::nth_element(effective.begin(), effective.begin() + few / 2, effective.end());
-  model.effective_neighbors = effective[static_cast<std::size_t>(few / 2)];
-}
-
 }  // namespace
 
 Model fit(const Table& table, const FitOptions& options) {
@@ -119,7 +57,6 @@ Model fit(const Table& table, const FitOptions& options) {
   };
   auto model = std::make_shared<Model::Impl>();
   auto stored = std::make_shared<Stored>();
-  model->metric = options.metric;
   model->scale = options.scale;
   model->memory = stored;
 
@@ -152,7 +89,7 @@ Model fit(const Table& table, const FitOptions& options) {
   model->stopped_early = progress.stopped();
   stored->key = neighbors::keys_of(*model, model->cells);
   model->key = stored->key.view();
-  assess(*model, options.threads);
+  neighbors::assess(*model, options.threads);
   model->seconds = elapsed();
   return Model(std::move(model));
 }

@@ -4,11 +4,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
+#include <optional>
 #include <random>
 
 #include "neighbors/columns.h"
 #include "neighbors/encoder_fit.h"
+#include "neighbors/key_map.h"
 #include "neighbors/linear.h"
 #include "neighbors/objective.h"
 #include "neighbors/target.h"
@@ -113,6 +116,12 @@ void set_importance(Model::Impl& model, const std::vector<double>& rise) {
   }
 }
 
+/// An encoder is stopped by rows held out, however few there are.
+constexpr Index kFewestEncoderRows = 50;
+Index fewest_to_hold_out(Metric metric) {
+  return metric == Metric::encoder ? kFewestEncoderRows : kSmallTable;
+}
+
 /// Climbs from rung to rung; each leaves the model whole.
 class Ladder {
  public:
@@ -122,16 +131,71 @@ class Ladder {
         progress_(progress),
         ones_(model.features.size(), 1.0),
         order_(shuffled(model.rows(), options.seed)),
-        holds_out_(!options.validation && model.rows() >= kSmallTable) {}
+        holds_out_(!options.validation && model.rows() >= fewest_to_hold_out(options.metric)) {}
 
   void climb() {
     one_bandwidth();
     if (options_.metric == Metric::scalar || progress_.stopped()) return;
-    bandwidths();
-    if (options_.metric == Metric::linear && !progress_.stopped()) projection();
+    const bool few = model_.rows() < kFewestEncoderRows;
+    if (options_.metric == Metric::encoder) {
+      if (!few) return static_cast<void>(encoder());
+      model_.notes.push_back(fmt::format("an encoder needs {} rows or more; bandwidths were fitted instead",
+                                         kFewestEncoderRows));
+    }
+    const Loss by_bandwidths = bandwidths();
+    if (progress_.stopped()) return;
+    if (options_.metric == Metric::linear) projection();
+    if (options_.metric == Metric::automatic && !by_bandwidths.row.empty()) {
+      choose(by_bandwidths);
+    }
   }
 
  private:
+  /// From the bandwidths on, the rung whose held-out rows are predicted best; a higher one has to be better
+  /// by more than a standard error, which on a few rows is much.
+  void choose(Loss least) {
+    std::string tried = error_text(Metric::diagonal, least.mean);
+    Rung best = rung();
+    for (const Metric metric : {Metric::linear, Metric::encoder}) {
+      Loss held_out = metric == Metric::linear ? projection() : encoder();
+      tried += ", " + error_text(metric, held_out.mean);
+      if (rise_in_errors(least, held_out) < -1) {
+        least = std::move(held_out);
+        best = rung();
+      }
+      if (progress_.stopped()) break;
+    }
+    restore(std::move(best));
+    model_.notes.push_back(
+        fmt::format("error of the rows held out: {}; the metric is {}", tried, name(model_.metric)));
+  }
+  std::string error_text(Metric metric, double loss) const {
+    const double error = model_.task == Task::regression ? model_.deviation * std::sqrt(loss) : loss;
+    return fmt::format("{} {:.4g}", name(metric), error);
+  }
+
+  /// What a rung leaves in the model.
+  struct Rung {
+    Metric metric;
+    std::vector<Feature> features;
+    std::vector<Encoding> encodings;
+    Array<double, 2> projection;
+    std::optional<Encoder> encoder;
+    double prior_log_weight;
+  };
+  Rung rung() const {
+    return {model_.metric,     model_.features, model_.encodings,
+            model_.projection, model_.encoder,  model_.prior_log_weight};
+  }
+  void restore(Rung rung) {
+    model_.metric = rung.metric;
+    model_.features = std::move(rung.features);
+    model_.encodings = std::move(rung.encodings);
+    model_.projection = std::move(rung.projection);
+    model_.encoder = std::move(rung.encoder);
+    set_prior(rung.prior_log_weight);
+  }
+
   /// Rows of the table in random order, the last of which may be held out; or those of the validation table.
   struct Data {
     LossRows rows, validation;
@@ -141,7 +205,7 @@ class Ladder {
     Data d;
     d.rows = stored_rows(model_, encodings, bandwidth, order_);
     const Rows all = d.rows.view();
-    const Index n = model_.rows(), held_out = holds_out_ ? n / 10 : 0;
+    const Index n = model_.rows(), held_out = holds_out_ ? n / (n < kSmallTable ? 5 : 10) : 0;
     d.problem.train = all.slice(0, n - held_out);
     d.problem.held_out = all.slice(n - held_out, held_out);
     d.problem.spread = spread_of(d.rows.key, coordinate_features(encodings, bandwidth), encodings.size());
@@ -167,9 +231,7 @@ class Ladder {
     for (std::size_t f = 0; f < model_.features.size(); ++f)
       model_.features[f].bandwidth = found.bandwidth[f];
     set_importance(model_, rise_without(objective, problem, found));
-    if (options_.metric != Metric::linear) return;
-    const auto width = coordinate_features(model_.encodings, model_.bandwidths()).size();
-    model_.projection = identity(static_cast<Index>(width));
+    model_.metric = options_.metric == Metric::scalar ? Metric::scalar : Metric::diagonal;
   }
 
   void one_bandwidth() {
@@ -184,10 +246,12 @@ class Ladder {
     Objective objective = objective_of(plain);
     model_.one_bandwidth =
         find_one_bandwidth(objective, d.problem, !last && options_.scale == Scale::none, last, progress_);
+    set_prior(model_.one_bandwidth.prior_log_weight);
     if (last || progress_.stopped()) set(model_.one_bandwidth, objective, d.problem);
   }
 
-  void bandwidths() {
+  // Each rung from here on returns its held-out loss, of no rows where none are held out.
+  Loss bandwidths() {
     const Data d = data_with_validation(ones_);
     Objective objective = objective_of(model_.encodings);
     Smoother found = find_bandwidths(objective, d.problem, model_.one_bandwidth, progress_);
@@ -198,9 +262,12 @@ class Ladder {
       }
     }
     set(found, objective, d.problem);
+    if (d.problem.held_out.count() == 0) return {};
+    return objective.evaluate(d.problem.train, d.problem.held_out, std::nullopt, objective.parameters(found),
+                              false);
   }
 
-  void projection() {
+  Loss projection() {
     const Data d = data_with_validation(model_.bandwidths());
     KeyLoss loss(Gaussian{}, model_.prior.frequency, options_.threads);
     Projection found = find_projection(loss, d.problem, model_.prior_log_weight, progress_);
@@ -209,6 +276,36 @@ class Ladder {
                                         coordinate_features(model_.encodings, model_.bandwidths()),
                                         model_.features.size()));
     model_.projection = std::move(found.matrix);
+    model_.metric = Metric::linear;
+    const Rows &train = d.problem.train, &held_out = d.problem.held_out;
+    if (held_out.count() == 0) return {};
+    return loss
+        .evaluate(held_out.key, held_out.value, train.key, train.value, std::nullopt, found.prior_log_weight,
+                  false, model_.projection)
+        .loss;
+  }
+
+  Loss encoder() {
+    // A network finds a column's own distances from its normal quantiles, and is better without values beside
+    // them.
+    model_.encodings = without_values(model_.encodings);
+    for (std::size_t f = 0; f < model_.features.size(); ++f) {
+      model_.features[f].bandwidth = model_.encodings[f].usable ? 1 : std::numeric_limits<double>::infinity();
+    }
+    const Data d = data_with_validation(ones_);
+    KeyLoss loss(Euclidean{}, model_.prior.frequency, options_.threads);
+    EncoderFit fit;
+    fit.seed = options_.seed;
+    FittedEncoder found = fit_encoder(loss, d.problem, number_coordinates(model_.encodings),
+                                      model_.prior_log_weight, fit, progress_);
+    set_prior(found.prior_log_weight);
+    model_.encoder = std::move(found.encoder);
+    model_.projection = {};
+    model_.metric = Metric::encoder;
+    set_importance(model_,
+                   rise_without(loss, d.problem, *model_.encoder, found.prior_log_weight,
+                                coordinate_features(model_.encodings, ones_), model_.features.size()));
+    return found.held_out;
   }
 
   Model::Impl& model_;
@@ -231,7 +328,10 @@ int most_steps(const Model::Impl& model, const FitOptions& options) {
     return steps + (model.task == Task::classification ? kOneBandwidthSteps : 0);
   }
   steps += kDescentSteps + kSweepStepsPerColumn * static_cast<int>(model.features.size());
-  return steps + (options.metric == Metric::linear ? kDescentSteps : 0);
+  const bool all = options.metric == Metric::automatic;
+  if (all || options.metric == Metric::linear) steps += kDescentSteps;
+  if (all || options.metric == Metric::encoder) steps += EncoderFit().passes;
+  return steps;
 }
 
 }  // namespace kith::neighbors

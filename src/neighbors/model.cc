@@ -8,7 +8,19 @@ namespace kith {
 
 const char* name(Task task) { return task == Task::regression ? "regression" : "classification"; }
 const char* name(Metric metric) {
-  return metric == Metric::scalar ? "scalar" : metric == Metric::diagonal ? "diagonal" : "linear";
+  switch (metric) {
+    case Metric::scalar:
+      return "scalar";
+    case Metric::diagonal:
+      return "diagonal";
+    case Metric::linear:
+      return "linear";
+    case Metric::encoder:
+      return "encoder";
+    case Metric::automatic:
+      return "auto";
+  }
+  return "";
 }
 const char* name(Scale scale) {
   return scale == Scale::quantile ? "quantile" : scale == Scale::standard ? "standard" : "none";
@@ -18,6 +30,11 @@ std::vector<double> Model::Impl::bandwidths() const {
   std::vector<double> h;
   for (const Feature& feature : features) h.push_back(feature.bandwidth);
   return h;
+}
+
+Similarity Model::Impl::similarity() const {
+  if (metric == Metric::encoder) return Euclidean{};
+  return Gaussian{};
 }
 
 void Model::Impl::prepare() {

@@ -3,10 +3,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "kith/neighbors.h"
+#include "neighbors/encoder.h"
 #include "neighbors/encoding.h"
 #include "neighbors/interval.h"
 #include "neighbors/objective.h"
@@ -26,6 +28,7 @@ struct Model::Impl {
   std::vector<Feature> features;
   std::vector<neighbors::Encoding> encodings;  ///< one a feature.
   double prior_log_weight = 0;                 ///< classification.
+  std::optional<neighbors::Encoder> encoder;   ///< Metric::encoder.
   Array<double, 2> projection;        ///< Metric::linear: [coordinates, rank], on coordinates in bandwidths.
   neighbors::Smoother one_bandwidth;  ///< before columns got their own.
 
@@ -51,6 +54,8 @@ struct Model::Impl {
 
   Index rows() const { return cells.rows; }
   std::vector<double> bandwidths() const;
+  /// What compares keys.
+  Similarity similarity() const;
   void prepare();
 };
 

@@ -8,6 +8,7 @@
 //     bandwidth       F64 [features]                    +inf: ignored
 //     one_bandwidth   F64 [features]
 //     projection      F64 [coordinates, rank]           linear metrics
+//     encoder.NAME    F32 [.., ..]                      encoders: their parameters by name
 //     quantile.I      F64 [count]                       feature I's, where it has them
 //     group.I         U32 [levels]                      feature I's, categorical and in use
 //     residual        F64 [count]                       regression
@@ -19,6 +20,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "neighbors/key_map.h"
 #include "neighbors/model.h"
 
 namespace kith {
@@ -218,7 +220,8 @@ class Reader {
 
   void read_schema(const json& schema) {
     m_->task = one_of(schema, "task", {Task::regression, Task::classification});
-    m_->metric = one_of(schema, "metric", {Metric::scalar, Metric::diagonal, Metric::linear});
+    m_->metric =
+        one_of(schema, "metric", {Metric::scalar, Metric::diagonal, Metric::linear, Metric::encoder});
     m_->scale = one_of(schema, "scale", {Scale::quantile, Scale::standard, Scale::none});
     m_->target = text(member(schema, "target"), "target");
     m_->target_kind = boolean(schema, "target_numeric") ? Column::Kind::numeric : Column::Kind::categorical;
@@ -363,10 +366,39 @@ class Reader {
               "its projection is not finite");
       width = matrix.shape[1];
     }
+    if (m_->metric == Metric::encoder) width = read_encoder(width);
     m_->key = tensor<float, 2>("key", {n_, width});
     const float* key = m_->key.data;
     require(std::all_of(key, key + m_->key.size(), [](float x) { return std::isfinite(x); }),
             "a key is not finite");
+  }
+
+  /// The width of its keys.
+  Index read_encoder(Index coordinates) {
+    const std::vector<bool> is_number = neighbors::number_coordinates(m_->encodings);
+    require(static_cast<Index>(is_number.size()) == coordinates,
+            "its encoder needs columns that are ignored");
+    const bool numbers = std::find(is_number.begin(), is_number.end(), true) != is_number.end();
+    neighbors::EncoderShape shape;
+    shape.out = file_.tensor<float, 2>("encoder.key.weight").shape[1];
+    if (numbers) {
+      shape.frequencies = file_.tensor<float, 2>("encoder.number.frequency").shape[1];
+      shape.width = file_.tensor<float, 2>("encoder.number.linear.weight").shape[1];
+    }
+    require(shape.out > 0 && shape.frequencies > 0 && shape.width > 0, "its encoder is empty");
+    const auto count = static_cast<Index>(std::count(is_number.begin(), is_number.end(), true));
+    require(
+        file_.tensor<float, 2>("encoder.key.weight").shape[0] == count * shape.width + coordinates - count,
+        "its encoder does not fit its columns");
+    Random random(0);
+    m_->encoder.emplace(is_number, shape, random);
+    for (Parameter* p : m_->encoder->parameters()) {
+      const View<const float, 2> from = tensor<float, 2>("encoder." + p->name, p->value.shape());
+      std::copy_n(from.data, from.size(), p->value.begin());
+      require(std::all_of(p->value.begin(), p->value.end(), [](float x) { return std::isfinite(x); }),
+              "its encoder is not finite");
+    }
+    return shape.out;
   }
 
   void read_calibration(const json& schema) {
@@ -420,6 +452,13 @@ void Model::save(const std::string& path) const {
     tensors.push_back(tensor_entry("residual", {static_cast<Index>(residual.size())}, residual.data()));
   } else {
     tensors.push_back(tensor_entry("target", {n}, m.target_code.data));
+  }
+  if (m.encoder) {
+    // Parameters are handed out to be changed; none is here.
+    for (const Parameter* p : const_cast<neighbors::Encoder&>(*m.encoder).parameters()) {
+      tensors.push_back(
+          tensor_entry("encoder." + p->name, {p->value.shape()[0], p->value.shape()[1]}, p->value.data()));
+    }
   }
   if (m.metric == Metric::linear) {
     tensors.push_back(

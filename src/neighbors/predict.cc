@@ -52,7 +52,7 @@ Prediction predict(const Model& model, const Table& table, const PredictOptions&
     const Index n = std::min(kQueries, cells.rows - first);
     const View<const float, 2> part(query.data() + first * width, {n, width});
     const neighbors::Answers answers =
-        neighbors::answer(m.key, m.value, m.prior, part, std::nullopt, top, options.threads);
+        neighbors::answer(m.similarity(), m.key, m.value, m.prior, part, std::nullopt, top, options.threads);
     if (regression) {
       for (const neighbors::Neighborhood& at : answers.neighborhood) {
         p.value.push_back(m.center + m.deviation * at.mean);

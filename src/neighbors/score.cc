@@ -23,7 +23,7 @@ Score score(const Model& model, const Table& table, double interval, int threads
       neighbors::read_cells(table, m.features, m.encodings, truth.rows, nullptr);
   const Array<float, 2> query = neighbors::keys_of(m, cells.view());
   const neighbors::Answers answers =
-      neighbors::answer(m.key, m.value, m.prior, query, std::nullopt, 0, threads);
+      neighbors::answer(m.similarity(), m.key, m.value, m.prior, query, std::nullopt, 0, threads);
   Score out;
   out.rows = truth.rows.size();
   out.rows_left_out = table.rows - out.rows;

@@ -73,18 +73,6 @@ double minimize(double from, double to, int grid, int refine, const F& loss_at) 
   return best;
 }
 
-/// How much higher `after` is than `before`, in standard errors of the mean of the rows' differences.
-double rise_in_errors(const Loss& before, const Loss& after) {
-  const double rise = after.mean - before.mean;
-  double squares = 0;
-  for (std::size_t i = 0; i < after.row.size(); ++i) {
-    const double d = after.row[i] - before.row[i] - rise;
-    squares += d * d;
-  }
-  const double error = std::sqrt(squares) / static_cast<double>(after.row.size());
-  return rise == 0 ? 0 : rise / error;
-}
-
 /// What a sweep adds to the logarithm of a bandwidth, and how often it goes around.
 constexpr double kMoves[] = {-2, -1, 1, 2};
 constexpr int kSweepRounds = kSweepStepsPerColumn / static_cast<int>(std::size(kMoves));
@@ -163,6 +151,17 @@ Smoother find_one_bandwidth(Objective& objective, const SearchProblem& problem, 
     });
   }
   return found;
+}
+
+double rise_in_errors(const Loss& before, const Loss& after) {
+  const double rise = after.mean - before.mean;
+  double squares = 0;
+  for (std::size_t i = 0; i < after.row.size(); ++i) {
+    const double d = after.row[i] - before.row[i] - rise;
+    squares += d * d;
+  }
+  const double error = std::sqrt(squares) / static_cast<double>(after.row.size());
+  return rise == 0 ? 0 : rise / error;
 }
 
 std::vector<double> descend(const SearchProblem& problem, std::vector<double> x, double longest_step,

@@ -44,6 +44,9 @@ inline constexpr int kSweepStepsPerColumn = 8;
 Smoother find_one_bandwidth(Objective& objective, const SearchProblem& problem, bool own_units, bool thorough,
                             Progress& progress);
 
+/// How much higher `after` is than `before`, in standard errors of the mean of the rows' differences.
+double rise_in_errors(const Loss& before, const Loss& after);
+
 /// The mean loss of `queries` predicted from `keys` at variables x; its gradient, if asked for, is x's.
 using LossAt = std::function<Loss(const Rows& keys, const Rows& queries, std::optional<Index> self,
                                   const std::vector<double>& x, bool gradient)>;

@@ -11,9 +11,6 @@
 namespace kith::neighbors {
 namespace {
 
-/// More classes than this are an identifier or a number taken for a category.
-constexpr std::size_t kMaxClasses = 1000;
-
 std::string message_start(const Table& table, const std::string& target) {
   return fmt::format("{}target '{}'", table.source.empty() ? "" : table.source + ": ", target);
 }

@@ -9,6 +9,9 @@
 
 namespace kith::neighbors {
 
+/// More classes than this are an identifier or a number taken for a category.
+inline constexpr std::size_t kMaxClasses = 1000;
+
 /// Decides the task and fills in `model`'s target, classes, center, deviation and notes. Returns the rows
 /// (from 0) whose target is filled, with their numbers or codes. Errors: the target is absent, all blank,
 /// constant, infinite somewhere, of the wrong kind for the task, or has too many classes.

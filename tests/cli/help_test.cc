@@ -27,12 +27,15 @@ TEST_P(Help, VerbKnowsTheVersion) {
   EXPECT_TRUE(outcome.out.starts_with("kith ")) << outcome.out;
 }
 
-INSTANTIATE_TEST_SUITE_P(Verbs, Help, testing::Values("fit", "predict", "score", "show", "attend", "bench"));
+INSTANTIATE_TEST_SUITE_P(Verbs, Help,
+                         testing::Values("fit", "predict", "score", "show", "audit", "update", "compress",
+                                         "attend", "bench"));
 
 TEST(HelpOfTheProgram, NamesEveryVerb) {
   const Outcome outcome = kith_run({"--help"});
   EXPECT_EQ(outcome.exit_code, 0);
-  for (const char* verb : {"kith fit", "kith predict", "kith score", "kith show", "kith attend", "kith bench"}) {
+  for (const char* verb : {"kith fit", "kith predict", "kith score", "kith show", "kith audit", "kith update", "kith compress",
+                           "kith attend", "kith bench"}) {
     EXPECT_NE(outcome.out.find(verb), std::string::npos) << verb;
   }
 }

@@ -104,7 +104,7 @@ TEST(Linear, AFitThatIsStoppedKeepsTheBandwidths) {
   options.progress = [&](const FitProgress&) { return ++steps < 3; };
   const Model model = fit(table, options);
   EXPECT_TRUE(model.stopped_early());
-  EXPECT_EQ(model.metric(), Metric::linear);
+  EXPECT_EQ(model.metric(), Metric::diagonal);
   EXPECT_EQ(predict(model, table).value.size(), 300U);
 }
 

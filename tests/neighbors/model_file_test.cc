@@ -42,7 +42,7 @@ void expect_same_predictions(const Model& a, const Model& b, const Table& table)
 TEST(ModelFile, GivesBackTheModel) {
   const TemporaryFolder folder;
   const std::string path = folder.file("m.kith");
-  for (Metric metric : {Metric::scalar, Metric::diagonal, Metric::linear}) {
+  for (Metric metric : {Metric::scalar, Metric::diagonal, Metric::linear, Metric::encoder}) {
     for (Scale scale : {Scale::quantile, Scale::standard, Scale::none}) {
       for (const Table& table : {test::mixed(250, 1), test::ring(250, 1)}) {
         const Model model =
@@ -142,8 +142,9 @@ TEST(ModelFile, AnotherSafetensorsFileIsNoModel) {
 class DamagedModel : public testing::Test {
  protected:
   void SetUp() override { use(Metric::diagonal); }
-  void use(Metric metric) {
-    fit(test::mixed(40, 4), {.target = "y", .metric = metric}).save(path_);
+  void use(Metric metric, std::size_t rows = 40) {
+    good_.reset();
+    fit(test::mixed(rows, 4), {.target = "y", .metric = metric}).save(path_);
     good_ = SafetensorsFile::open(path_);
   }
 
@@ -254,6 +255,12 @@ TEST_F(DamagedModel, NumbersAreChecked) {
   use(Metric::linear);
   EXPECT_EQ(refusal("projection", 3, nan), start + "its projection is not finite");
   EXPECT_EQ(refusal("bandwidth", 0, infinity), start + "its projection does not fit its columns");
+  use(Metric::encoder, 60);
+  EXPECT_EQ(refusal([](json& s) { s["metric"] = "auto"; }),
+            start + "'metric' is 'auto', which is none this program knows");
+  EXPECT_EQ(refusal("encoder.key.weight", 3, std::numeric_limits<float>::infinity()),
+            start + "its encoder is not finite");
+  EXPECT_EQ(refusal("bandwidth", 0, infinity), start + "its encoder needs columns that are ignored");
 }
 
 }  // namespace
