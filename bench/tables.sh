@@ -26,16 +26,16 @@ row() { printf '| %s | %s |\n' "$1" "$2"; }
 echo '| what | measured |'
 echo '|---|---|'
 c=$data/california
-for metric in scalar diagonal; do
+for metric in scalar linear encoder diagonal; do
   took=$(seconds "$kith" fit "$c/train.csv" --target MedHouseVal --validation "$c/val.csv" --metric $metric -o c.kith)
   row "California, $metric: test RMSE" "$("$kith" score c.kith "$c/test.csv" --json | field rmse), fitted in $took s"
+  for level in 0.8 0.9 0.95; do
+    row "California, $metric: share of test rows inside $level intervals" \
+      "$("$kith" score c.kith "$c/test.csv" --interval $level --json | field coverage)"
+  done
 done
 "$kith" score c.kith "$c/test.csv" --baselines >scored
 row 'California, plain kNN, k = 9, and one bandwidth: test RMSE' "$(line 'kNN, k = 9'), $(line 'one bandwidth')"
-for level in 0.8 0.9 0.95; do
-  row "California, share of test rows inside $level intervals" \
-    "$("$kith" score c.kith "$c/test.csv" --interval $level --json | field coverage)"
-done
 head -n 2 "$c/test.csv" >one.csv
 row 'California, model opened and one row predicted' "$(seconds "$kith" predict c.kith one.csv) s"
 head -n 1 "$c/test.csv" >many.csv

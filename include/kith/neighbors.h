@@ -70,6 +70,7 @@ struct FitOptions {
   Metric metric = Metric::diagonal;
   Scale scale = Scale::quantile;
   const Table* validation = nullptr;  ///< decides when to stop; not given: a tenth of the rows, held out.
+  double time_limit = 0;              ///< seconds after which the best metric so far is taken; 0: none.
   std::uint64_t seed = 0;
   int threads = 0;
   /// Called after each step; false stops the fit, which then keeps the best so far.
@@ -143,6 +144,16 @@ class Model {
 /// Learns the metric by leave-one-out loss: the operator forward and backward under `exclude_self`, over
 /// log-bandwidths. Same table, options and seed give the same model on any number of threads.
 Model fit(const Table& table, const FitOptions& options);
+
+/// Errors on rows that a fit has not seen.
+struct CrossValidation {
+  std::vector<Errors> fold;
+  Errors mean, deviation;  ///< over the folds, each measure by itself; the deviation is the sample's.
+};
+/// Puts the rows whose target is filled into `folds` parts at random, by the seed; fits on all parts but one
+/// and scores that one, for each. Intervals cover 0.9. A fit that `progress` stops ends it: the folds are
+/// then fewer. Errors: fewer than two folds, more than rows, and those of fit and score.
+CrossValidation cross_validate(const Table& table, const FitOptions& options, int folds);
 
 /// Errors name the column: a feature that the table lacks or holds in another kind.
 Prediction predict(const Model& model, const Table& table, const PredictOptions& options = {});

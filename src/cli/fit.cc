@@ -41,7 +41,8 @@ CsvOptions validation_options(const CsvOptions& given, const Table& table) {
   return options;
 }
 
-std::string summary(const FitArguments& arguments, const Table& table, const Model& model) {
+std::string summary(const FitArguments& arguments, const Table& table, const Model& model,
+                    const CrossValidation& checked) {
   const std::size_t left_out = table.rows - model.rows();
   std::string text =
       fmt::format("{}: {} rows{}, {} columns.\nTarget: {}, {}.\n",
@@ -51,6 +52,11 @@ std::string summary(const FitArguments& arguments, const Table& table, const Mod
   text += "\nError, each row predicted from all the others:\n";
   text += errors_text(model.task(), {{"kith", model.leave_one_out()}, simplest(model)});
   text += coverage_text(model.task(), model.leave_one_out());
+  if (!checked.fold.empty()) {
+    text += fmt::format("\nError on rows that a fit has not seen, mean of {} folds and their deviation:\n",
+                        checked.fold.size());
+    text += errors_text(model.task(), {{"mean", checked.mean}, {"deviation", checked.deviation}});
+  }
   text += "\nThe columns, by how much the error would rise without each:\n";
   text += columns_text(model, kColumnsShown);
   text += fmt::format("\nA typical prediction leans on {} rows. Fitted in {:.2f} s.\nModel: {}\n",
@@ -70,6 +76,10 @@ void run(FitArguments arguments) {
   check_output("--picture", arguments.picture, {arguments.table, arguments.validation});
 
   const Table table = read_csv(arguments.table, arguments.csv);
+  if (arguments.folds > 0 && static_cast<std::size_t>(arguments.folds) > table.rows) {
+    throw Error(fmt::format("--cv: {} folds need as many rows; {} has {}", arguments.folds, arguments.table,
+                            table.rows));
+  }
   Table validation;
   if (!arguments.validation.empty()) {
     validation = read_csv(arguments.validation, validation_options(arguments.csv, table));
@@ -77,6 +87,7 @@ void run(FitArguments arguments) {
   }
 
   std::optional<Model> model;
+  CrossValidation checked;
   {
     const InterruptGuard interrupt(arguments.quiet);
     ProgressLine line(!arguments.quiet && is_terminal(STDERR_FILENO));
@@ -85,8 +96,10 @@ void run(FitArguments arguments) {
       return !interrupt.requested();
     };
     model = fit(table, arguments.fit);
-    line.clear();
     model->save(arguments.model);
+    if (arguments.folds > 0 && !model->stopped_early())
+      checked = cross_validate(table, arguments.fit, arguments.folds);
+    line.clear();
   }
   print_notes(arguments, model->notes());
   if (model->stopped_early()) {
@@ -94,9 +107,9 @@ void run(FitArguments arguments) {
   }
   if (!arguments.picture.empty()) draw::model(*model, arguments.picture);
   if (arguments.json) {
-    print(fit_json(arguments.model, *model));
+    print(fit_json(arguments.model, *model, checked));
   } else if (!arguments.quiet) {
-    print(summary(arguments, table, *model));
+    print(summary(arguments, table, *model, checked));
   }
 }
 

@@ -66,9 +66,14 @@ const char* name(KernelTime::Unit unit) {
   return "";
 }
 
-std::string fit_json(const std::string& path, const Model& model) {
+std::string fit_json(const std::string& path, const Model& model, const CrossValidation& checked) {
   Json json = describe(path, model);
   json["seconds"] = model.seconds();
+  if (!checked.fold.empty()) {
+    json["cv"] = {{"folds", checked.fold.size()},
+                  {"mean", errors_json(model.task(), checked.mean)},
+                  {"deviation", errors_json(model.task(), checked.deviation)}};
+  }
   return line(json);
 }
 

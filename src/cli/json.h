@@ -47,7 +47,8 @@ struct UpdateSummary {
 const char* name(KernelTime::Unit unit);
 
 /// Each is one line, ended by a line feed.
-std::string fit_json(const std::string& path, const Model& model);
+/// `checked`: without folds where none was asked for.
+std::string fit_json(const std::string& path, const Model& model, const CrossValidation& checked);
 /// `row` from 0; its first `why` rows behind it.
 std::string prediction_json(const Model& model, const Prediction& prediction, std::size_t row, int why);
 std::string score_json(const Model& model, const Score& score, const std::vector<Baseline>& baselines);

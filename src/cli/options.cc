@@ -55,9 +55,18 @@ Command parse_fit(int argc, char** argv) {
       ->type_name("TABLE");
   app.add_option(
          "--metric", metric,
-         "diagonal: a bandwidth for each column; scalar: one for all; linear: and a matrix over all columns")
+         "diagonal: a bandwidth for each column; scalar: one for all; linear: and a matrix over all columns; "
+         "encoder: "
+         "keys by a small network; auto: what predicts rows held out best of diagonal, linear and encoder")
       ->check(one_of({"scalar", "diagonal", "linear", "encoder", "auto"}))
       ->type_name("METRIC");
+  app.add_option("--time-limit", arguments.fit.time_limit, "take the best metric found in so many seconds")
+      ->check(finite_number(0))
+      ->type_name("SECONDS");
+  app.add_option("--cv", arguments.folds,
+                 "also cross-validate: fit K times on all rows but a Kth and score those, with the spread")
+      ->check(whole_number(2, 1000))
+      ->type_name("K");
   app.add_option("--scale", scale,
                  "what numbers go through: quantile (ranks), standard (mean 0, deviation 1), none")
       ->check(one_of({"quantile", "standard", "none"}))
@@ -244,8 +253,8 @@ Command parse(int argc, char** argv) {
   if (verb == "compress") return parse_compress(argc, argv);
   if (verb == "attend") return parse_attend(argc, argv);
   if (verb == "bench") return parse_bench(argc, argv);
-  const std::vector<std::string> verbs = {"fit", "predict", "score", "show",
-                                          "audit", "update", "compress", "attend", "bench"};
+  const std::vector<std::string> verbs = {"fit",    "predict",  "score",  "show", "audit",
+                                          "update", "compress", "attend", "bench"};
   const std::string list = fmt::format("{}", fmt::join(verbs, ", "));
   if (verb.empty()) throw UsageError(fmt::format("no verb given: it is one of {} (see `kith --help`)", list));
   throw UsageError(

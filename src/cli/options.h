@@ -30,6 +30,7 @@ struct FitArguments : CommonArguments {
   std::string table, model, validation, picture;
   CsvOptions csv;
   FitOptions fit;
+  int folds = 0;  ///< of a cross-validation; 0: none.
 };
 
 struct PredictArguments : CommonArguments {

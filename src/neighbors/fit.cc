@@ -9,6 +9,7 @@
 #include "neighbors/key_map.h"
 #include "neighbors/learn.h"
 #include "neighbors/model.h"
+#include "neighbors/own_rows.h"
 #include "neighbors/target.h"
 
 namespace kith {
@@ -16,15 +17,6 @@ namespace {
 
 using neighbors::Encoding;
 using neighbors::OwnedCells;
-
-/// What a fitted model's views look at.
-struct Stored {
-  Array<float, 2> key;
-  OwnedCells cells;
-  std::vector<double> target_number;
-  std::vector<std::uint32_t> target_code;
-  std::vector<std::uint32_t> table_row;
-};
 
 template <class T>
 View<const T, 1> view_of(const std::vector<T>& v) {
@@ -51,12 +43,15 @@ std::string why_unusable(const Feature& feature) {
 }  // namespace
 
 Model fit(const Table& table, const FitOptions& options) {
+  if (!(options.time_limit >= 0)) {
+    throw Error(fmt::format("time_limit: {} s; a number from 0 is needed, 0 for none", options.time_limit));
+  }
   const auto start = std::chrono::steady_clock::now();
   const auto elapsed = [&] {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   };
   auto model = std::make_shared<Model::Impl>();
-  auto stored = std::make_shared<Stored>();
+  auto stored = std::make_shared<neighbors::OwnRows>();
   model->scale = options.scale;
   model->memory = stored;
 
@@ -80,13 +75,19 @@ Model fit(const Table& table, const FitOptions& options) {
     }
   }
 
+  bool late = false;
   const auto report = [&](FitProgress at) {
     at.seconds = elapsed();
-    return !options.progress || options.progress(at);
+    late = options.time_limit > 0 && at.seconds > options.time_limit;
+    return (!options.progress || options.progress(at)) && !late;
   };
   neighbors::Progress progress(neighbors::most_steps(*model, options), report);
   neighbors::learn_metric(*model, options, progress);
-  model->stopped_early = progress.stopped();
+  model->stopped_early = progress.stopped() && !late;
+  if (late) {
+    model->notes.push_back(fmt::format(
+        "the time limit of {} s ended the search: the metric is the best so far", options.time_limit));
+  }
   stored->key = neighbors::keys_of(*model, model->cells);
   model->key = stored->key.view();
   neighbors::assess(*model, options.threads);
