@@ -69,8 +69,8 @@ std::string cell(const std::string& text) { return shortened(one_line(text), kCe
 
 std::string doubts_text(const Model& model, const Audit& audit) {
   const bool classes = model.task() == Task::classification;
-  std::string text = fmt::format("\n{} rows whose {} the rows most like them contradict", audit.contradicted,
-                                 one_line(model.target()));
+  std::string text = fmt::format("\n{} row{} whose {} the rows most like them contradict", audit.contradicted,
+                                 audit.contradicted == 1 ? "" : "s", one_line(model.target()));
   text += classes ? " (another class is likelier)" : " (more than 3 usual misses off)";
   if (audit.doubts.empty()) return text + ".\n";
   text += audit.doubts.size() > kDoubtsShown ? "; the worst:\n" : ":\n";
