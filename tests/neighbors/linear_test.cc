@@ -90,7 +90,8 @@ TEST(Linear, FindsADirectionThatNoColumnIs) {
 TEST(Linear, IsNoWorseWhereThereIsNoDirection) {
   for (const Table& table : {test::mixed(500, 1), test::ring(500, 1)}) {
     const auto error = [&](Metric metric) {
-      const Errors& e = fit(table, {.target = table.columns.back().name, .metric = metric}).leave_one_out();
+      const Model model = fit(table, {.target = table.columns.back().name, .metric = metric});
+      const Errors& e = model.leave_one_out();
       return e.rmse + e.log_loss;
     };
     EXPECT_LT(error(Metric::linear), 1.02 * error(Metric::diagonal));
